@@ -1,0 +1,101 @@
+// Package observe carries what happens on the path to whoever reads it.
+//
+// Events are facts that have happened: an attempt ended, a call waits, a call
+// finished or was refused. They are enqueued and never block: when a reader is
+// stuck, events are dropped and counted ([Queue.Dropped]). Current state is
+// not summed up from events; it is asked for, as a [Snapshot].
+//
+// Nothing in here holds a prompt, a completion or a credential.
+package observe
+
+import "time"
+
+// Kind says which step an [Event] reports.
+type Kind uint8
+
+// The steps.
+const (
+	AttemptDone  Kind = iota + 1 // one request sent upstream has ended, or its headers came
+	Waiting                      // a call waits before its next attempt
+	CallDone                     // a call has ended
+	Refused                      // a call ended without an attempt, or by a decision of ours
+	BreakerMoved                 // a breaker changed its state
+)
+
+// String returns the kind as logs spell it.
+func (k Kind) String() string {
+	switch k {
+	case AttemptDone:
+		return "attempt"
+	case Waiting:
+		return "waiting"
+	case CallDone:
+		return "call"
+	case Refused:
+		return "refused"
+	case BreakerMoved:
+		return "breaker"
+	default:
+		return "unknown"
+	}
+}
+
+// Event is one step of one call. It is a plain value: sending it allocates
+// nothing. Fields that do not apply to its Kind are zero.
+type Event struct {
+	Kind        Kind
+	Time        time.Time
+	Call        string // evenkeel-id
+	Upstream    string // host[:port]
+	Path        string // class of path: messages, count_tokens, batches, other
+	Model       string // as the caller wrote it; "" where the path names none
+	Tag         string // evenkeel-tag
+	Stream      bool
+	Attempt     int           // 1 is the first
+	MaxAttempts int           // of the call's policy
+	Status      int           // of the answer; 0 if there was none
+	Reason      string        // classify.Reason, a hold reason, or an EK- code: closed sets
+	Wait        time.Duration // Waiting: how long at most
+	Took        time.Duration // AttemptDone: until its headers or failure; CallDone: in all
+	FirstByte   time.Duration // CallDone: arrival to first byte of the answer
+	Waited      time.Duration // CallDone: between attempts and before the first, summed
+	RequestID   string        // upstream's request-id
+	State       string        // BreakerMoved: the new state
+	Probe       bool          // the attempt tested whether the upstream has recovered
+}
+
+// Observer receives events. Observe must return at once and is called from
+// many goroutines; wrap a slow one in a [Queue].
+type Observer interface{ Observe(Event) }
+
+// Snapshot is the state of the path at one moment.
+type Snapshot struct {
+	Time     time.Time
+	InFlight int // attempts being served
+	Waiting  int // calls that wait
+	Breakers []Breaker
+	Calls    []Call // a call each, oldest first
+	Bodies   int64  // bytes kept for retries
+	Dropped  uint64 // events dropped because a reader was stuck
+}
+
+// Breaker is one circuit breaker in a Snapshot.
+type Breaker struct {
+	Upstream, Path, Model string
+	State                 string
+	Failures, Calls       int       // within the window
+	NextProbe             time.Time // zero while closed
+	Budget                int       // retry budget left, in tokens
+}
+
+// Call is one live call in a Snapshot.
+type Call struct {
+	ID      string
+	Model   string
+	Tag     string
+	Phase   string // "queued", "sent", "streaming", "waiting"
+	Reason  string // why it waits
+	Arrived time.Time
+	Until   time.Time // of the wait
+	Attempt int
+}
