@@ -1,0 +1,166 @@
+package call
+
+import (
+	"context"
+	"time"
+
+	"github.com/evenkeel-dev/evenkeel/classify"
+	"github.com/evenkeel-dev/evenkeel/claude"
+)
+
+// Admission decides when an attempt may be sent, and learns from how it ended.
+//
+// Everything that can hold an attempt back stands behind it: breaker, retry
+// budget, pauses after a 429, and the number of calls that may wait. One
+// implementation lives in memory ([Memory]); a fleet shares another.
+//
+// An Admission is safe for concurrent use. It never blocks on anything but
+// its own store, starts no goroutine, and takes the time as an argument.
+type Admission interface {
+	// Admit asks to send one attempt now. The answer is a [Grant] or a [Hold].
+	// A held call asks again when Hold.Until has come or Hold.Wake is closed,
+	// and tells Leave if it never will.
+	Admit(ctx context.Context, now time.Time, need Need) Decision
+
+	// Content tells that the attempt has brought its first content, or its
+	// whole answer: a probe is good from here on.
+	Content(ctx context.Context, now time.Time, t Ticket)
+
+	// Settle reports the end of an attempt. It is idempotent by ticket.
+	Settle(ctx context.Context, now time.Time, t Ticket, end End) Settled
+
+	// Leave tells that a call without a ticket has ended: it was waiting, or
+	// between two attempts. A retry paid for and not sent is given back.
+	Leave(now time.Time, need Need, end CallEnd)
+}
+
+// ID names a call within its process. It is never 0.
+type ID uint64
+
+// Key is what breaker, concurrency and the upstream's part of the budget
+// belong to: where the call goes, which class of path, which model.
+type Key struct {
+	Upstream string // host[:port]
+	Path     claude.Path
+	Model    string // "" where the path names none
+}
+
+// Need describes the attempt that asks to be sent.
+type Need struct {
+	Call     ID
+	Key      Key
+	Scope    string // salted hash of the credential; "" if there is none
+	Class    Class
+	Arrived  time.Time // of the call: earlier calls go first
+	Deadline time.Time // the latest useful moment
+	Attempt  int       // 1 is the first
+	Price    int       // of this retry; 0 for a first attempt
+	Purse    classify.Purse
+	Paid     bool // Settle has already charged Price
+	Repeat   bool // the caller itself is retrying: earns no budget
+	Fast     bool // asks for fast mode, which has limits of its own
+}
+
+// Class is the priority of a call.
+type Class uint8
+
+// The classes. Normal is the default.
+const (
+	Normal Class = iota
+	Interactive
+	Batch
+)
+
+// Decision is the answer to Admit: granted if Ticket is not zero, else held.
+type Decision struct {
+	Ticket Ticket
+	Hold   Hold
+	State  State
+}
+
+// Ticket stands for one admitted attempt. The zero Ticket is none.
+type Ticket struct {
+	ID    uint64
+	Call  ID
+	Probe bool // the attempt tests whether the upstream has recovered
+}
+
+// Hold says why an attempt may not be sent yet.
+type Hold struct {
+	Reason HoldReason
+	Until  time.Time       // ask again then; zero with Refuse
+	Wake   <-chan struct{} // closed when asking earlier may help; may be nil
+	// Refuse says that waiting cannot help or is not wanted: the call ends.
+	Refuse bool
+}
+
+// HoldReason names what a call waits for.
+type HoldReason uint8
+
+// The reasons to wait.
+const (
+	HoldNone     HoldReason = iota
+	HoldBackoff             // the wait before a retry: own draw, or retry-after
+	HoldBreaker             // the breaker is open; Until is the next probe
+	HoldRamp                // the breaker has closed; load returns step by step
+	HoldPause               // a 429 named a time for everyone in this scope and class
+	HoldBudget              // the retry budget is empty
+	HoldQueue               // too many calls wait already
+	HoldDraining            // the process is going away
+)
+
+// State rides on every reply, so that showing it costs no round trip.
+type State struct {
+	Breaker string // "closed", "open", "half-open"; "" if unknown
+	Moved   bool   // this very request has changed the breaker's state
+	Waiting int    // calls held, all keys
+}
+
+// CallEnd says whether, and how, the call as a whole has ended.
+type CallEnd uint8
+
+// The ends. A call is at most one failure, however many attempts failed.
+const (
+	Continues CallEnd = iota // more attempts may follow
+	Succeeded
+	GaveUp    // the last attempt failed and none will follow
+	Uncounted // ended for a reason that says nothing about the upstream
+)
+
+// End reports one attempt, and the call where it ends with it.
+type End struct {
+	Verdict classify.Verdict
+	Call    CallEnd
+	// Retry asks the budget for a retry at Verdict.Price, before the wait.
+	Retry bool
+	// PauseUntil is when the pause that Verdict asks for ends; zero for none.
+	PauseUntil time.Time
+}
+
+// Settled is the reply to Settle.
+type Settled struct {
+	Paid  bool // End.Retry was asked and the budget has charged it
+	State State
+}
+
+// String returns the reason as logs and snapshots spell it.
+func (r HoldReason) String() string {
+	switch r {
+	case HoldBackoff:
+		return "backoff"
+	case HoldBreaker:
+		return "breaker"
+	case HoldRamp:
+		return "ramp"
+	case HoldPause:
+		return "pause"
+	case HoldBudget:
+		return "budget"
+	case HoldQueue:
+		return "queue"
+	case HoldDraining:
+		return "draining"
+	default:
+		return ""
+	}
+}

@@ -1,0 +1,419 @@
+// Package call decides what a call does next.
+//
+// A [Machine] belongs to one call. It owns the attempts, the ticket, the
+// retry's payment, the order of things and the deadlines, and answers each
+// event with one [Action]. It performs nothing: the Transport does what an
+// action says in real time, a simulator does the same on a virtual clock, and
+// both ask the same machine. Time comes in as an argument, chance from
+// [Policy]; it starts no goroutine and never sleeps.
+//
+//	            Wait (held)             Wait (backing off)
+//	            ┌───────┐               ┌──────────────┐
+//	            ▼       │ Next          ▼              │
+//	New ──► asking ─────┘      ┌──► backing ── Next ─► asking
+//	            │              │ again, fits
+//	            │ granted      │
+//	            ▼              │
+//	          sent ── Judge ───┤
+//	            ▲              ├─ answer, final ──────► Deliver ─ Finish ─► over
+//	            └─ Send        ├─ again, does not fit ► Deliver, Return or Refuse ─► over
+//	                           └─ caller left ────────► Abort ─► over
+//	asking, backing ── refused, or the wait does not fit ─► Return or Refuse ─► over
+//	any ── Abandon ─► over
+//
+// Invariants, each of them tested on random histories:
+//
+//   - At most one attempt is out: Send is answered by Judge before the next Send.
+//   - Every history ends: attempts are bounded by Policy.MaxAttempts, waits by
+//     the deadline, and a wait never ends past the deadline.
+//   - A call that waits holds no ticket.
+//   - Each ticket is settled exactly once; a retry that was paid for and not
+//     sent is given back.
+//   - A call that gives up after upstream has answered ends with that answer.
+package call
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/evenkeel-dev/evenkeel/backoff"
+	"github.com/evenkeel-dev/evenkeel/classify"
+)
+
+// Policy is what holds for every call. It is read only.
+type Policy struct {
+	MaxAttempts int            // the first included; 0 means 6
+	Backoff     backoff.Policy // nil means backoff.Exponential{}
+	LongestWait time.Duration  // of one silent wait before a retry; 0 means 60 s
+	RefuseOpen  bool           // end calls that meet an open breaker instead of letting them wait
+	Rand        func() float64 // in [0, 1); nil means math/rand/v2
+}
+
+func (p Policy) withDefaults() Policy {
+	if p.MaxAttempts == 0 {
+		p.MaxAttempts = 6
+	}
+	if p.Backoff == nil {
+		p.Backoff = defaultBackoff
+	}
+	if p.LongestWait == 0 {
+		p.LongestWait = time.Minute
+	}
+	if p.Rand == nil {
+		p.Rand = rand.Float64
+	}
+	return p
+}
+
+// defaultBackoff is boxed once: an interface made per call would allocate.
+var defaultBackoff backoff.Policy = backoff.Exponential{}
+
+// Call describes one call. It does not change while the call lives.
+type Call struct {
+	ID       ID
+	Key      Key
+	Scope    string // salted hash of the credential
+	Class    Class
+	Arrived  time.Time
+	Deadline time.Time     // headers of the answer must be out by then; zero for none
+	MaxWait  time.Duration // bound on all waits together; 0 for none
+	Once     bool          // the body cannot be sent again: one attempt
+	Repeat   bool          // the caller itself is retrying
+	Fast     bool          // fast mode
+}
+
+// Kind is what an [Action] asks for.
+type Kind uint8
+
+// The actions.
+const (
+	Wait    Kind = iota + 1 // until Until, or until Wake is closed, then call Next
+	Send                    // one attempt, then call Judge
+	Deliver                 // the answer of the attempt just judged; then Finish, unless Ended
+	Return                  // the stored answer of an earlier attempt: the call is over
+	Refuse                  // there is no answer: the call is over
+	Abort                   // the caller has left: the call is over
+)
+
+// Action is what to do next.
+type Action struct {
+	Kind    Kind
+	Until   time.Time       // Wait
+	Wake    <-chan struct{} // Wait; may be nil
+	Hold    HoldReason      // Wait: why. Refuse: what the call was waiting for, HoldNone if its attempts failed
+	Attempt int             // Send: its number. Wait: of the attempt that follows. Else: attempts made
+	Probe   bool            // Send
+	// Ended says that the call is over for the machine: no Finish follows.
+	Ended bool
+	// GaveUp marks an answer that more attempts might have bettered, and that
+	// the caller should not retry either.
+	GaveUp  bool
+	RetryAt time.Time // Refuse: when asking again may help; zero if unknown
+	State   State     // as of the last request to Admission
+}
+
+type phase uint8
+
+const (
+	asking phase = iota
+	backing
+	sent
+	delivering
+	over
+)
+
+// Machine decides for one call. It is not safe for concurrent use, except
+// that Content and Finish may come from the goroutine that reads the body.
+type Machine struct {
+	policy Policy
+	adm    Admission
+	call   Call
+
+	phase    phase
+	attempts int
+	ticket   Ticket
+	until    time.Time     // backing: end of the wait
+	waiting  time.Time     // since when; zero while not waiting
+	waited   time.Duration // summed
+	budget   time.Time     // since when the call waits for the budget; zero if it does not
+	bounded  int           // retries for reasons that bound their number
+	price    int           // of the retry that comes next
+	purse    classify.Purse
+	paid     bool             // that retry is paid for
+	health   classify.Health  // of the last attempt
+	stored   bool             // an answer of an earlier attempt is kept
+	last     classify.Verdict // of the last attempt judged
+}
+
+// New returns the machine of one call.
+func New(p Policy, a Admission, c Call) *Machine {
+	m := &Machine{}
+	m.Init(p, a, c)
+	return m
+}
+
+// Init makes m the machine of call c: New without the allocation.
+func (m *Machine) Init(p Policy, a Admission, c Call) {
+	*m = Machine{policy: p.withDefaults(), adm: a, call: c}
+}
+
+// Attempts returns how many attempts were sent.
+func (m *Machine) Attempts() int { return m.attempts }
+
+// Waited returns the time spent waiting, up to now.
+func (m *Machine) Waited(now time.Time) time.Duration {
+	if m.waiting.IsZero() {
+		return m.waited
+	}
+	return m.waited + now.Sub(m.waiting)
+}
+
+// Next says what to do first, and after each Wait.
+func (m *Machine) Next(ctx context.Context, now time.Time) Action {
+	m.mustBe(asking, backing)
+	if m.phase == backing && now.Before(m.until) {
+		return m.wait(now, Hold{Reason: HoldBackoff, Until: m.until})
+	}
+	if m.late(now) {
+		return m.giveUp(now, Hold{})
+	}
+	m.phase = asking
+	d := m.adm.Admit(ctx, now, m.need())
+	if d.Ticket.ID == 0 {
+		return m.held(now, d)
+	}
+	m.waited, m.waiting = m.Waited(now), time.Time{}
+	m.budget = time.Time{}
+	m.ticket, m.paid = d.Ticket, false
+	m.attempts++
+	m.phase = sent
+	return Action{Kind: Send, Attempt: m.attempts, Probe: d.Ticket.Probe, State: d.State}
+}
+
+// held turns a refusal of Admission into a wait, or ends the call when the
+// wait is not wanted or would not fit.
+func (m *Machine) held(now time.Time, d Decision) Action {
+	h := d.Hold
+	if h.Reason == HoldBudget && m.budget.IsZero() {
+		m.budget = now
+	}
+	open := h.Reason == HoldBreaker && m.policy.RefuseOpen
+	if h.Refuse || open || h.Until.After(m.latest(now, h.Reason)) {
+		a := m.giveUp(now, h)
+		a.State = d.State
+		return a
+	}
+	// An Admission that says “now” again and again must not spin us.
+	if soonest := now.Add(10 * time.Millisecond); h.Until.Before(soonest) {
+		h.Until = soonest
+	}
+	a := m.wait(now, h)
+	a.State = d.State
+	return a
+}
+
+// latest is the latest moment at which a wait for the given reason may end.
+func (m *Machine) latest(now time.Time, why HoldReason) time.Time {
+	last := now.Add(time.Hour * 24 * 365)
+	if !m.call.Deadline.IsZero() {
+		last = m.call.Deadline
+	}
+	if m.call.MaxWait > 0 {
+		last = earlier(last, now.Add(m.call.MaxWait-m.Waited(now)))
+	}
+	switch why {
+	case HoldPause:
+		last = earlier(last, now.Add(m.policy.LongestWait+m.policy.LongestWait/10))
+	case HoldBudget:
+		last = earlier(last, m.budget.Add(m.policy.LongestWait))
+	}
+	return last
+}
+
+// Judge takes the verdict on the attempt that was sent. answered says that
+// it brought an HTTP answer, which the performer keeps until it is told what
+// to do.
+func (m *Machine) Judge(ctx context.Context, now time.Time, v classify.Verdict, answered bool) Action {
+	m.mustBe(sent)
+	m.last, m.health = v, v.Health
+	switch v.Action {
+	case classify.Answer:
+		m.phase = delivering
+		return Action{Kind: Deliver, Attempt: m.attempts}
+	case classify.Stop:
+		m.settle(ctx, now, m.endOf(v))
+		if v.Reason == classify.DeadlinePassed {
+			return m.finalAction(now, Hold{})
+		}
+		m.phase = over
+		return Action{Kind: Abort, Ended: true}
+	case classify.Again:
+		if a, ok := m.again(ctx, now, v, answered); ok {
+			return a
+		}
+	}
+	m.settle(ctx, now, m.endOf(v))
+	if !answered {
+		return m.finalAction(now, Hold{})
+	}
+	m.phase = over
+	gaveUp := v.Action == classify.Again || v.Reason == classify.EffectsUnknown
+	return Action{Kind: Deliver, Attempt: m.attempts, Ended: true, GaveUp: gaveUp}
+}
+
+// again plans the next attempt. It reports false when there must be none.
+func (m *Machine) again(ctx context.Context, now time.Time, v classify.Verdict, answered bool) (Action, bool) {
+	if v.MaxRetries > 0 {
+		if m.bounded++; m.bounded > v.MaxRetries {
+			return Action{}, false
+		}
+	}
+	if m.call.Once || m.attempts >= m.policy.MaxAttempts || v.RetryAfter > m.policy.LongestWait {
+		return Action{}, false
+	}
+	wait := m.delay(v)
+	until := now.Add(wait)
+	if until.After(m.latest(now, HoldBackoff)) {
+		return Action{}, false
+	}
+	s := m.settle(ctx, now, End{Verdict: v, Call: Continues, Retry: true})
+	m.price, m.purse, m.paid = v.Price, v.Purse, s.Paid
+	if !s.Paid {
+		m.budget = now
+	}
+	m.stored = m.stored || answered
+	m.phase, m.until = backing, until
+	a := m.wait(now, Hold{Reason: HoldBackoff, Until: until})
+	a.State = s.State
+	return a, true
+}
+
+// delay draws the wait before the next attempt. A Retry-After is a lower
+// bound with jitter on top, so that those who were told the same do not all
+// come back in the same moment.
+func (m *Machine) delay(v classify.Verdict) time.Duration {
+	if v.RetryAfter > 0 {
+		return backoff.Told(v.RetryAfter, m.policy.Rand)
+	}
+	return m.policy.Backoff.Delay(m.attempts)
+}
+
+// Content tells that the answer being delivered has brought content.
+func (m *Machine) Content(ctx context.Context, now time.Time) {
+	if m.ticket.ID != 0 {
+		m.adm.Content(ctx, now, m.ticket)
+	}
+}
+
+// Finish tells how the delivered answer ended. Called again it does nothing.
+func (m *Machine) Finish(ctx context.Context, now time.Time, v classify.Verdict) {
+	if m.phase != delivering {
+		return
+	}
+	m.settle(ctx, now, m.endOf(v))
+	m.phase = over
+}
+
+// Abandon ends the call because its caller has left while it waited.
+func (m *Machine) Abandon(now time.Time) {
+	m.mustBe(asking, backing)
+	m.leave(now, Uncounted)
+}
+
+func (m *Machine) endOf(v classify.Verdict) End {
+	end := End{Verdict: v, Call: Uncounted}
+	switch v.Health {
+	case classify.Good:
+		end.Call = Succeeded
+	case classify.Failure:
+		end.Call = GaveUp
+	}
+	return end
+}
+
+func (m *Machine) settle(ctx context.Context, now time.Time, end End) Settled {
+	if v := end.Verdict; v.Pause != classify.PauseNone && v.RetryAfter > 0 {
+		end.PauseUntil = now.Add(v.RetryAfter)
+	}
+	t := m.ticket
+	m.ticket = Ticket{}
+	return m.adm.Settle(ctx, now, t, end)
+}
+
+// giveUp ends a call that holds no ticket.
+func (m *Machine) giveUp(now time.Time, h Hold) Action {
+	end := Uncounted
+	// What a call gives up on while the breaker is open or a limit pauses it
+	// is known already; what it gives up on otherwise is news.
+	if m.health == classify.Failure && h.Reason != HoldBreaker && h.Reason != HoldRamp && h.Reason != HoldPause {
+		end = GaveUp
+	}
+	m.leave(now, end)
+	return m.finalAction(now, h)
+}
+
+func (m *Machine) leave(now time.Time, end CallEnd) {
+	m.waited, m.waiting = m.Waited(now), time.Time{}
+	m.adm.Leave(now, m.need(), end)
+	m.paid = false
+	m.phase = over
+}
+
+// finalAction is the last action of a call whose last attempt, if there was
+// one, brought no answer: the stored answer if there is any, else a refusal.
+func (m *Machine) finalAction(now time.Time, h Hold) Action {
+	m.phase = over
+	if m.stored {
+		return Action{Kind: Return, Ended: true, GaveUp: true, Attempt: m.attempts, Hold: h.Reason}
+	}
+	a := Action{Kind: Refuse, Ended: true, Attempt: m.attempts}
+	if m.attempts == 0 {
+		a.Hold = h.Reason
+	}
+	if h.Until.After(now) {
+		a.RetryAt = h.Until
+	}
+	return a
+}
+
+func (m *Machine) wait(now time.Time, h Hold) Action {
+	if m.waiting.IsZero() {
+		m.waiting = now
+	}
+	return Action{Kind: Wait, Until: h.Until, Wake: h.Wake, Hold: h.Reason, Attempt: m.attempts + 1}
+}
+
+func (m *Machine) need() Need {
+	return Need{
+		Call: m.call.ID, Key: m.call.Key, Scope: m.call.Scope, Class: m.call.Class,
+		Arrived: m.call.Arrived, Deadline: m.call.Deadline, Attempt: m.attempts + 1,
+		Price: m.price, Purse: m.purse, Paid: m.paid, Repeat: m.call.Repeat, Fast: m.call.Fast,
+	}
+}
+
+// Verdict returns the verdict on the last attempt judged.
+func (m *Machine) Verdict() classify.Verdict { return m.last }
+
+func (m *Machine) late(now time.Time) bool {
+	return !m.call.Deadline.IsZero() && !now.Before(m.call.Deadline)
+}
+
+// mustBe panics on a performer that takes actions out of turn: a bug of ours,
+// which would otherwise send two attempts at once.
+func (m *Machine) mustBe(turn ...phase) {
+	if !slices.Contains(turn, m.phase) {
+		panic("call: event out of turn")
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// Deadline is when the headers of the answer must be out; zero for never.
+func (m *Machine) Deadline() time.Time { return m.call.Deadline }
