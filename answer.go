@@ -1,0 +1,216 @@
+package evenkeel
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/evenkeel-dev/evenkeel/call"
+	"github.com/evenkeel-dev/evenkeel/classify"
+	"github.com/evenkeel-dev/evenkeel/claude"
+	"github.com/evenkeel-dev/evenkeel/observe"
+	"github.com/evenkeel-dev/evenkeel/stream"
+)
+
+// plainBody is how much of a plain answer is read before it is delivered, so
+// that a connection lost in the middle of it is retried unseen. Its headers
+// come when the answer is done; the rest follows at once.
+const plainBody = 1 << 20
+
+// newBytes is a body in memory.
+func newBytes(b []byte) *memoryBody { return &memoryBody{*bytes.NewReader(b)} }
+
+type memoryBody struct{ bytes.Reader }
+
+func (*memoryBody) Close() error { return nil }
+
+// readAnswer reads as much of an answer as must be known to judge it: the
+// beginning of an error, the whole of a plain message.
+func (x *exchange) readAnswer(at *attempt, o *classify.Outcome) {
+	idle := limit{after: x.s.Timeouts.Idle, cause: ErrIdle}
+	switch {
+	case o.Status >= 400:
+		o.Error = at.readError(x.resp, idle)
+	case o.Status/100 == 2 && x.plain():
+		if err := at.readPlain(x.resp, idle); err != nil {
+			o.Fault = classify.FaultCut
+			if errors.Is(err, ErrIdle) {
+				o.Fault = classify.FaultIdle
+			}
+			if f := at.fault(); f == classify.FaultCaller || f == classify.FaultDeadline {
+				o.Fault = f
+			}
+			x.lastErr = err
+			x.resp = nil
+		}
+	}
+}
+
+// plain tells that the answer is one JSON document of a call that creates
+// messages or counts tokens.
+func (x *exchange) plain() bool {
+	return (x.desc.path == claude.Messages || x.desc.path == claude.CountTokens) &&
+		x.req.Method == http.MethodPost && !isEventStream(x.resp.Header)
+}
+
+func isEventStream(h http.Header) bool {
+	t := h.Get("Content-Type")
+	if t == "text/event-stream" {
+		return true
+	}
+	m, _, err := mime.ParseMediaType(t)
+	return err == nil && m == "text/event-stream"
+}
+
+// readPlain reads a plain answer whole, up to plainBody; what is longer stays
+// to be read from resp.Body.
+func (a *attempt) readPlain(resp *http.Response, l limit) error {
+	if resp.ContentLength > plainBody {
+		return nil
+	}
+	watch := newWatch(a, l)
+	defer watch.stop()
+	size := resp.ContentLength + 1
+	if resp.ContentLength < 0 {
+		size = 4 << 10
+	}
+	buf := make([]byte, 0, size)
+	for {
+		n, err := resp.Body.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		watch.alive()
+		switch {
+		case err == io.EOF:
+			_ = resp.Body.Close()
+			resp.Body = newBytes(buf)
+			a.cancel(nil)
+			return nil
+		case err != nil:
+			_ = resp.Body.Close()
+			defer a.cancel(nil)
+			return watch.cause(err)
+		case len(buf) >= plainBody:
+			resp.Body = &onceBody{Reader: io.MultiReader(newBytes(buf), resp.Body), Closer: resp.Body}
+			return nil
+		case len(buf) == cap(buf):
+			buf = append(make([]byte, 0, 4*cap(buf)), buf...)
+		}
+	}
+}
+
+// deliver hands the answer of the current attempt to the caller.
+func (x *exchange) deliver(a call.Action) *http.Response {
+	resp := x.resp
+	x.setFirstByte()
+	if x.cur.callers != nil {
+		x.cur.passEarly()
+	}
+	x.dress(resp, a.GaveUp)
+	b := &body{x: x, at: x.cur, src: resp.Body, status: resp.StatusCode, ended: a.Ended}
+	if resp.StatusCode/100 == 2 && x.desc.path == claude.Messages && isEventStream(resp.Header) && !encoded(resp.Header) {
+		b.events = stream.NewReader(resp.Body)
+	}
+	if x.desc.path == claude.Messages || x.desc.path == claude.CountTokens {
+		b.watch = newWatch(x.cur, limit{after: x.s.Timeouts.Idle, cause: ErrIdle})
+	}
+	if b.events == nil && resp.StatusCode/100 == 2 {
+		x.machine.Content(x.req.Context(), time.Now())
+	}
+	resp.Body = b
+	x.show("streaming", "", time.Time{})
+	return resp
+}
+
+// giveBack returns the stored answer of an earlier attempt.
+func (x *exchange) giveBack(a call.Action) *http.Response {
+	resp := x.stored
+	x.setFirstByte()
+	x.dress(resp, a.GaveUp)
+	resp.Body = &body{x: x, src: resp.Body, status: resp.StatusCode, ended: true}
+	return resp
+}
+
+// zero and one are header values that need no allocation.
+var (
+	zero  = []string{"0"}
+	one   = []string{"1"}
+	never = []string{"false"}
+)
+
+// dress adds what every response carries.
+func (x *exchange) dress(resp *http.Response, gaveUp bool) {
+	resp.Request = x.req
+	h := resp.Header
+	if h == nil {
+		h = make(http.Header)
+		resp.Header = h
+	}
+	h[HeaderID] = []string{x.name}
+	h[HeaderAttempts] = one
+	if n := len(x.trail); n != 1 {
+		h[HeaderAttempts] = []string{strconv.Itoa(n)}
+		h[HeaderTrail] = []string{x.trailString()}
+	}
+	h[HeaderQueued] = zero
+	if w := x.machine.Waited(time.Now()); w > 0 {
+		h[HeaderQueued] = []string{strconv.FormatInt(w.Milliseconds(), 10)}
+	}
+	if gaveUp {
+		// We have retried: a client that does it again multiplies attempts.
+		h[claude.HeaderShouldRetry] = never
+		h[HeaderReason] = []string{string(CodeGaveUp)}
+	}
+}
+
+func (x *exchange) setFirstByte() {
+	x.mu.Lock()
+	x.firstByte = time.Since(x.arrived)
+	x.mu.Unlock()
+}
+
+// refusal is the error of a call that ends without an answer.
+func (x *exchange) refusal(a call.Action) error {
+	now := time.Now()
+	e := &Error{
+		Call: x.name, RequestID: x.requestID, Attempts: len(x.trail),
+		Waited: x.machine.Waited(now), Trail: x.trailString(), Err: x.lastErr,
+	}
+	e.refuse(a, x.machine.Verdict())
+	if !a.RetryAt.IsZero() {
+		e.RetryAfter = a.RetryAt.Sub(now)
+	}
+	return e
+}
+
+// end closes the books of a call: once, however it ended.
+func (x *exchange) end(err error) {
+	x.mu.Lock()
+	done := x.ended
+	x.ended = true
+	first := x.firstByte
+	x.mu.Unlock()
+	if done {
+		return
+	}
+	x.body.close()
+	x.t.exit(x)
+	now := time.Now()
+	e := observe.Event{
+		Kind: observe.CallDone, Time: now, Attempt: len(x.trail), Status: x.lastStatus(),
+		Reason: string(x.machine.Verdict().Reason), Took: now.Sub(x.arrived),
+		FirstByte: first, Waited: x.machine.Waited(now),
+	}
+	if own, ok := errors.AsType[*Error](err); ok {
+		e.Status, e.Reason = own.Status, string(own.Code)
+		if own.Attempts == 0 {
+			e.Kind = observe.Refused
+		}
+	} else if err != nil {
+		e.Status, e.Reason = 0, string(classify.CallerLeft)
+	}
+	x.emit(e)
+}

@@ -1,0 +1,164 @@
+package evenkeel
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+)
+
+// buffers lends out 32 KiB blocks for copying.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+
+// ledger counts the bytes of all request bodies kept for retries.
+type ledger struct{ used atomic.Int64 }
+
+func (l *ledger) reserve(n, limit int64) bool {
+	if l.used.Add(n) > limit {
+		l.used.Add(-n)
+		return false
+	}
+	return true
+}
+
+// payload is the body of one call. It can give each attempt a fresh reader,
+// unless the body is larger than a bound or cannot be rewound: then it gives
+// one, unbuffered.
+type payload struct {
+	orig   io.ReadCloser                 // the caller's; nil if there is none or it has been read
+	again  func() (io.ReadCloser, error) // the caller's GetBody; may be nil
+	kept   []byte                        // read from orig
+	isKept bool
+	rest   io.Reader // what follows kept in a body that is passed once
+	ledger *ledger
+	held   int64 // reserved in ledger
+}
+
+// open prepares the body of r and reads it whole if need be, so that nothing
+// is sent upstream before all of it has arrived.
+func (p *payload) open(r *http.Request, l *ledger, m Memory) error {
+	p.ledger = l
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil
+	}
+	p.orig, p.again = r.Body, r.GetBody
+	if p.again != nil {
+		return nil
+	}
+	if r.ContentLength > m.Body {
+		p.rest = p.orig
+		return nil
+	}
+	return p.read(r.ContentLength, m)
+}
+
+// read keeps the body, growing with the bytes received and not with what the
+// caller has announced.
+func (p *payload) read(announced int64, m Memory) error {
+	const first = 64 << 10
+	size := int64(first)
+	if announced >= 0 && announced < size {
+		size = announced
+	}
+	if !p.grow(size, m) {
+		p.rest = p.orig
+		return nil
+	}
+	buf := make([]byte, 0, size+1) // one more, so that the end is seen without growing
+	for {
+		n, err := p.orig.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if err == io.EOF {
+			p.kept, p.isKept = buf, true
+			err := p.orig.Close()
+			p.orig = nil
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		if len(buf) < cap(buf) {
+			continue
+		}
+		more := int64(cap(buf))
+		if p.held+more > m.Body+1 || !p.grow(more, m) {
+			p.kept, p.rest = buf, p.orig
+			return nil
+		}
+		buf = append(make([]byte, 0, int64(cap(buf))+more), buf...)
+	}
+}
+
+func (p *payload) grow(n int64, m Memory) bool {
+	if p.held+n > max(m.Body, 64<<10)+1 || !p.ledger.reserve(n, m.Bodies) {
+		return false
+	}
+	p.held += n
+	return true
+}
+
+// rewinds tells whether the body can be sent more than once.
+func (p *payload) rewinds() bool { return p.rest == nil }
+
+// describe hands the body, or what is known of it, to f without consuming it.
+func (p *payload) describe(f func(io.Reader)) {
+	switch {
+	case p.kept != nil:
+		f(bytes.NewReader(p.kept))
+	case p.again != nil:
+		if body, err := p.again(); err == nil {
+			f(body)
+			_ = body.Close()
+		}
+	}
+}
+
+// attach gives an attempt its body.
+func (p *payload) attach(r *http.Request) error {
+	switch {
+	case p.isKept && len(p.kept) == 0:
+		r.Body, r.GetBody, r.ContentLength = http.NoBody, nil, 0
+	case p.isKept:
+		r.ContentLength = int64(len(p.kept))
+		r.Body = io.NopCloser(bytes.NewReader(p.kept))
+		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(p.kept)), nil }
+	case p.rest != nil:
+		r.GetBody = nil
+		r.Body = &onceBody{Reader: p.rest, Closer: p.orig}
+		if p.kept != nil {
+			r.Body = &onceBody{Reader: io.MultiReader(bytes.NewReader(p.kept), p.rest), Closer: p.orig}
+		}
+		p.orig = nil
+	case p.orig != nil: // first attempt of a body that GetBody can repeat
+		r.Body, p.orig = p.orig, nil
+	case p.again != nil:
+		body, err := p.again()
+		if err != nil {
+			return err
+		}
+		r.Body = body
+	}
+	return nil
+}
+
+// close closes the caller's body if no attempt has taken it, as a
+// RoundTripper must, and gives the memory back.
+func (p *payload) close() {
+	if p.orig != nil {
+		_ = p.orig.Close()
+	}
+	p.orig = nil
+	p.free()
+}
+
+// free gives the memory back once no attempt can need it.
+func (p *payload) free() {
+	p.ledger.used.Add(-p.held)
+	p.held = 0
+}
+
+type onceBody struct {
+	io.Reader
+	io.Closer
+}

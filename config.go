@@ -1,0 +1,83 @@
+package evenkeel
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/evenkeel-dev/evenkeel/backoff"
+	"github.com/evenkeel-dev/evenkeel/call"
+	"github.com/evenkeel-dev/evenkeel/observe"
+)
+
+// Config configures a [Transport]. The zero value is a working configuration:
+// every number below then has the default it names.
+//
+// A Config is copied by [New] and [Transport.Reconfigure]; changing it
+// afterwards changes nothing.
+type Config struct {
+	// Base makes the attempts. nil means a transport of our own: proxy from
+	// the environment, connect within Timeouts.Connect, HTTP/2 pings after
+	// 15 s of silence, no transparent compression. A Base of one's own must
+	// not retry and should not decompress.
+	Base http.RoundTripper
+
+	// Backoff draws the waits that the API does not name. nil means
+	// backoff.Exponential{}: full jitter, 1 s doubling to 60 s.
+	Backoff backoff.Policy
+
+	// MaxAttempts counts every attempt of a call, the first included.
+	// 0 means 6; 1 turns retries off.
+	MaxAttempts int
+
+	// LongestWait bounds one silent wait before a retry. When backoff,
+	// Retry-After or an empty budget asks for more, the call ends at once
+	// with the upstream's last answer. 0 means 60 s.
+	LongestWait time.Duration
+
+	// RetryBudget is the size of the retry budget of each upstream and model
+	// in tokens, of which a retry costs 5. 0 means 500.
+	RetryBudget int
+
+	Timeouts Timeouts
+	Breaker  Breaker
+	Queue    Queue
+	Memory   Memory
+
+	// Log receives one WARN before each wait (at most one per model and
+	// second), one line per finished call, and refusals with a count. It is
+	// written by a goroutine of its own: a stuck handler slows no call. nil
+	// discards.
+	Log *slog.Logger
+
+	// Observer receives every event, on the calling goroutine. nil for none.
+	Observer observe.Observer
+
+	// Admission decides when attempts may be sent. nil means one in memory,
+	// for this Transport alone. One given here is kept across Reconfigure.
+	Admission call.Admission
+}
+
+// Timeouts bounds the phases of a call. Zero fields have the defaults named.
+type Timeouts struct {
+	Connect   time.Duration // dial and TLS, each; 0 means 5 s
+	FirstByte time.Duration // until headers of a stream, per attempt; a plain call gets max_tokens · 28 ms more; 0 means 120 s
+	Idle      time.Duration // of an answer that flows, without any byte; pings count; 0 means 180 s
+	Total     time.Duration // of a call until its first content; 0 means 10 min
+}
+
+// Breaker configures the circuit breakers, one per upstream, path class and model.
+type Breaker = call.BreakerConfig
+
+// Queue bounds the calls that wait for anything before or between attempts.
+type Queue struct {
+	Depth   int           // 0 means 1,000
+	MaxWait time.Duration // of interactive calls; 0 means 30 s; the others wait as long as their deadline allows
+}
+
+// Memory bounds the request bodies that are kept so that they can be sent
+// again. A body beyond a bound is passed through once, unbuffered.
+type Memory struct {
+	Body   int64 // bytes of one body; 0 means 32 MB
+	Bodies int64 // bytes of all bodies; 0 means 512 MB
+}

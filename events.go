@@ -1,0 +1,113 @@
+package evenkeel
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/evenkeel-dev/evenkeel/call"
+	"github.com/evenkeel-dev/evenkeel/classify"
+	"github.com/evenkeel-dev/evenkeel/claude"
+	"github.com/evenkeel-dev/evenkeel/observe"
+)
+
+// CodeGaveUp marks, in evenkeel-reason, an upstream answer that was returned
+// because no further attempt was allowed or would have fit.
+const CodeGaveUp Code = "EK-GAVE-UP"
+
+// emit sends an event to every observer, filled in with what is the same in
+// all events of a call.
+func (x *exchange) emit(e observe.Event) {
+	if len(x.s.observers) == 0 {
+		return
+	}
+	if e.Time.IsZero() {
+		e.Time = time.Now()
+	}
+	e.Call, e.Upstream, e.Path = x.name, x.desc.upstream, x.desc.path.String()
+	e.Model, e.Tag, e.Stream = x.desc.body.Model, x.desc.tag, x.desc.body.Stream
+	e.MaxAttempts = cmp.Or(x.s.MaxAttempts, 6)
+	e.RequestID = x.requestID
+	for _, o := range x.s.observers {
+		o.Observe(e)
+	}
+}
+
+// observeMove tells of a breaker that this call's request has moved.
+func (x *exchange) observeMove(a call.Action) {
+	if a.State.Moved {
+		x.emit(observe.Event{Kind: observe.BreakerMoved, State: a.State.Breaker})
+	}
+}
+
+// show sets what a snapshot tells of this call.
+func (x *exchange) show(phase, reason string, until time.Time) {
+	x.mu.Lock()
+	x.phase, x.reason, x.until, x.attempts = phase, reason, until, len(x.trail)
+	x.mu.Unlock()
+}
+
+// Snapshot returns the state of the path now. It is meant for people and
+// gauges: it costs time in proportion to the calls that are live.
+func (t *Transport) Snapshot() observe.Snapshot {
+	s := observe.Snapshot{Time: time.Now(), Bodies: t.bodies.used.Load()}
+	if t.log != nil {
+		s.Dropped = t.log.Dropped()
+	}
+	t.mu.Lock()
+	live := make([]*exchange, 0, len(t.live))
+	for _, x := range t.live {
+		live = append(live, x)
+	}
+	t.mu.Unlock()
+	slices.SortFunc(live, func(a, b *exchange) int { return cmp.Compare(a.id, b.id) })
+	for _, x := range live {
+		c := x.snapshot()
+		if c.Phase == "waiting" {
+			s.Waiting++
+		} else {
+			s.InFlight++
+		}
+		s.Calls = append(s.Calls, c)
+	}
+	if t.memory != nil {
+		s.Breakers = t.memory.Lanes(s.Time)
+	}
+	return s
+}
+
+func (x *exchange) snapshot() observe.Call {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return observe.Call{
+		ID: x.name, Model: x.desc.body.Model, Tag: x.desc.tag, Phase: x.phase, Reason: x.reason,
+		Arrived: x.arrived, Until: x.until, Attempt: x.attempts,
+	}
+}
+
+// refuse fills in what kind of end it is: which code, and which answer a
+// gateway gives for it.
+func (e *Error) refuse(a call.Action, v classify.Verdict) {
+	if e.Attempts > 0 {
+		e.Code, e.Kind, e.Status = CodeUnreachable, claude.API, 502
+		if v.Reason == classify.FirstByteTimeout || v.Reason == classify.DeadlinePassed || v.Reason == classify.IdleTimeout {
+			e.Code, e.Kind, e.Status = CodeTimeout, claude.Timeout, 504
+		}
+		return
+	}
+	e.Kind, e.Status = claude.RateLimit, 429
+	switch a.Hold {
+	case call.HoldBreaker, call.HoldRamp:
+		e.Code, e.Kind, e.Status, e.Err = CodeBreaker, claude.Overloaded, 529, ErrBreakerOpen
+	case call.HoldQueue:
+		e.Code, e.Err = CodeQueueFull, ErrQueueFull
+	case call.HoldPause:
+		e.Code, e.Err = CodePaused, ErrPaused
+	case call.HoldDraining:
+		e.Code, e.Kind, e.Status, e.Err = CodeDraining, claude.API, 503, ErrDraining
+	case call.HoldBudget, call.HoldBackoff:
+		e.Code, e.Err = CodeMaxWait, ErrMaxWait
+	default:
+		e.Code, e.Err = CodeDeadline, ErrDeadline
+	}
+}

@@ -1,0 +1,311 @@
+package evenkeel
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/evenkeel-dev/evenkeel/call"
+	"github.com/evenkeel-dev/evenkeel/classify"
+	"github.com/evenkeel-dev/evenkeel/observe"
+)
+
+// exchange performs one call: it does what the call's machine says.
+type exchange struct {
+	t       *Transport
+	s       *settings
+	req     *http.Request // the caller's; never changed
+	id      call.ID
+	name    string // evenkeel-id
+	arrived time.Time
+	desc    description
+	body    payload
+	machine call.Machine
+	out     *http.Request // what is sent, but for context and body
+
+	trail     []step
+	cur       *attempt
+	resp      *http.Response // answer of the current attempt
+	stored    *http.Response // last error answer of an earlier one; its body is in memory
+	lastErr   error          // of the last attempt that brought no answer
+	requestID string
+
+	mu        sync.Mutex // guards what Snapshot reads, and the end of the body
+	phase     string
+	reason    string
+	until     time.Time
+	attempts  int
+	firstByte time.Duration
+	ended     bool
+}
+
+// step is one attempt in evenkeel-trail.
+type step struct {
+	at   time.Duration // since the call's arrival
+	what string        // status, or reason where there was none
+}
+
+// open describes the call and makes its machine.
+func (x *exchange) open() error {
+	if err := x.desc.headers(x.req, x.t.seed); err != nil {
+		err.(*Error).Call = x.name
+		x.body.orig, x.body.ledger = x.req.Body, &x.t.bodies
+		return err
+	}
+	x.desc.tag = x.t.tag(x.desc.tag)
+	if err := x.body.open(x.req, &x.t.bodies, x.s.Memory); err != nil {
+		if x.req.Context().Err() != nil {
+			return leftError(x.req.Context())
+		}
+		return &Error{Code: CodeBody, Kind: "invalid_request_error", Status: http.StatusBadRequest, Call: x.name, Err: err}
+	}
+	x.desc.rewinds = x.body.rewinds()
+	x.body.describe(func(r io.Reader) { x.desc.scan(r, x.req.Header.Get("Content-Encoding")) })
+	x.desc.describeEffects(x.req.Method)
+	x.machine.Init(x.s.policy, x.s.admission, x.call())
+	x.out = x.outgoing()
+	return nil
+}
+
+func (x *exchange) call() call.Call {
+	d := &x.desc
+	c := call.Call{
+		ID:    x.id,
+		Key:   call.Key{Upstream: d.upstream, Path: d.path, Model: d.body.Model},
+		Scope: d.scope, Class: d.class, Arrived: x.arrived,
+		MaxWait: d.maxWait, Once: !d.rewinds, Repeat: d.repeat, Fast: d.body.Fast,
+	}
+	total := x.s.Timeouts.Total
+	if first := d.firstByte(x.req.Method, x.s.Timeouts); first > total {
+		total = first
+	}
+	if d.rewinds { // an upload that passes once has no total limit
+		c.Deadline = x.arrived.Add(total)
+	}
+	c.Deadline = sooner(c.Deadline, d.timeout, x.arrived)
+	if at, ok := x.req.Context().Deadline(); ok {
+		c.Deadline = sooner(c.Deadline, at.Sub(x.arrived), x.arrived)
+	}
+	if c.MaxWait == 0 && c.Class == call.Interactive {
+		c.MaxWait = x.s.Queue.MaxWait
+	}
+	return c
+}
+
+func sooner(deadline time.Time, timeout time.Duration, arrived time.Time) time.Time {
+	if timeout <= 0 {
+		return deadline
+	}
+	if d := call.Deadline(arrived, timeout); deadline.IsZero() || d.Before(deadline) {
+		return d
+	}
+	return deadline
+}
+
+// ownHeaders are the request header fields that are not for upstream.
+var ownHeaders = []string{HeaderPriority, HeaderMaxWait, HeaderDeadline, HeaderTag}
+
+// identity is what upstream is asked for: an encoded stream cannot be passed
+// on event by event.
+var identity = []string{"identity"}
+
+// outgoing is the request as sent, without context and body.
+func (x *exchange) outgoing() *http.Request {
+	out := new(http.Request)
+	*out = *x.req
+	out.Header = x.req.Header.Clone()
+	if out.Header == nil {
+		out.Header = make(http.Header)
+	}
+	for _, h := range ownHeaders {
+		delete(out.Header, h)
+	}
+	out.Header["Accept-Encoding"] = identity
+	return out
+}
+
+// run performs actions until there is an answer or none can come.
+func (x *exchange) run() (*http.Response, error) {
+	ctx := x.req.Context()
+	a := x.machine.Next(ctx, time.Now())
+	for {
+		x.observeMove(a)
+		switch a.Kind {
+		case call.Wait:
+			if !x.wait(ctx, a) {
+				x.machine.Abandon(time.Now())
+				return nil, leftError(ctx)
+			}
+			a = x.machine.Next(ctx, time.Now())
+		case call.Send:
+			a = x.attempt(ctx, a)
+		case call.Deliver:
+			return x.deliver(a), nil
+		case call.Return:
+			return x.giveBack(a), nil
+		case call.Refuse:
+			return nil, x.refusal(a)
+		case call.Abort:
+			return nil, leftError(ctx)
+		}
+	}
+}
+
+// wait performs a Wait. It reports false when the caller has left.
+func (x *exchange) wait(ctx context.Context, a call.Action) bool {
+	x.keepAnswer()
+	d := time.Until(a.Until)
+	x.emit(observe.Event{
+		Kind: observe.Waiting, Attempt: a.Attempt, Wait: d, Reason: x.waitReason(a),
+		Status: x.lastStatus(),
+	})
+	x.show("waiting", a.Hold.String(), a.Until)
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-a.Wake:
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+// waitReason is why the call waits: what the failed attempt met, or what
+// holds the next one back.
+func (x *exchange) waitReason(a call.Action) string {
+	if a.Hold == call.HoldBackoff {
+		return string(x.machine.Verdict().Reason)
+	}
+	return a.Hold.String()
+}
+
+// attempt performs a Send and has its outcome judged.
+func (x *exchange) attempt(ctx context.Context, a call.Action) call.Action {
+	x.show("sent", "", time.Time{})
+	at := newAttempt(ctx)
+	x.cur, x.resp = at, nil
+	start := time.Now()
+	resp, err := x.send(at, start)
+	now := time.Now()
+	o := classify.Outcome{Path: x.desc.path, Effects: x.desc.effects, Sent: at.conn.Load(), Now: now}
+	if err != nil {
+		o.Fault = at.fault()
+		o.SinceByte = now.Sub(start)
+		x.lastErr = x.causeOf(at, err)
+		at.cancel(nil)
+	} else {
+		x.resp = resp
+		o.Status, o.Header = resp.StatusCode, resp.Header
+		if id := resp.Header.Get("Request-Id"); id != "" {
+			x.requestID = id
+		}
+		x.readAnswer(at, &o)
+		now = time.Now()
+		o.Now = now
+	}
+	v := classify.Judge(o)
+	x.note(start, now, o, v, a.Probe)
+	return x.machine.Judge(ctx, now, v, x.resp != nil)
+}
+
+// send makes the request and waits for its headers.
+func (x *exchange) send(at *attempt, start time.Time) (*http.Response, error) {
+	r := x.out.WithContext(at.ctx)
+	if err := x.body.attach(r); err != nil {
+		return nil, err
+	}
+	l := limit{after: x.desc.firstByte(x.req.Method, x.s.Timeouts), cause: ErrFirstByte}
+	if d := x.machine.Deadline(); !d.IsZero() {
+		l = l.tighter(limit{after: max(d.Sub(start), time.Millisecond), cause: ErrDeadline})
+	}
+	return at.do(x.s.base, r, l)
+}
+
+// causeOf is what went wrong, in our words where it was our limit.
+func (x *exchange) causeOf(at *attempt, err error) error {
+	cause := context.Cause(at.ctx)
+	if errors.Is(cause, ErrFirstByte) || errors.Is(cause, ErrDeadline) {
+		return cause
+	}
+	return redacted(err)
+}
+
+// note writes an attempt into the trail and tells observers.
+func (x *exchange) note(start, now time.Time, o classify.Outcome, v classify.Verdict, probe bool) {
+	what := string(v.Reason)
+	if o.Status != 0 && o.Fault == classify.NoFault {
+		what = strconv.Itoa(o.Status)
+	}
+	x.trail = append(x.trail, step{start.Sub(x.arrived), what})
+	x.emit(observe.Event{
+		Kind: observe.AttemptDone, Time: now, Attempt: len(x.trail), Status: o.Status,
+		Reason: string(v.Reason), Took: now.Sub(start), Probe: probe,
+	})
+}
+
+// keepAnswer stores the answer of the attempt just judged, if it brought one,
+// as the call's last answer.
+func (x *exchange) keepAnswer() {
+	if x.resp == nil {
+		return
+	}
+	if long, ok := x.resp.Body.(*longBody); ok {
+		_ = long.Close()
+		x.resp.Body = newBytes(long.head)
+		x.resp.ContentLength = int64(len(long.head))
+		x.resp.Header.Del("Content-Length")
+	}
+	x.stored, x.resp = x.resp, nil
+}
+
+func (x *exchange) lastStatus() int {
+	if n := len(x.trail); n > 0 {
+		s, _ := strconv.Atoi(x.trail[n-1].what)
+		return s
+	}
+	return 0
+}
+
+// trailString is evenkeel-trail: each attempt's outcome and when it was sent.
+func (x *exchange) trailString() string {
+	var b strings.Builder
+	for i, s := range x.trail {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(s.what)
+		b.WriteByte('@')
+		b.WriteString(roundTime(s.at).String())
+	}
+	return b.String()
+}
+
+// roundTime drops digits nobody reads.
+func roundTime(d time.Duration) time.Duration {
+	if d >= time.Second {
+		return d.Round(100 * time.Millisecond)
+	}
+	return d.Round(time.Millisecond)
+}
+
+// newName makes an evenkeel-id: 80 random bits, to find a call in logs.
+func newName() string {
+	const digits = "0123456789abcdefghjkmnpqrstvwxyz"
+	var b [19]byte
+	copy(b[:], "ek_")
+	for i, r := 3, uint64(0); i < len(b); i++ {
+		if (i-3)%12 == 0 {
+			r = rand.Uint64()
+		}
+		b[i] = digits[r&31]
+		r >>= 5
+	}
+	return string(b[:])
+}

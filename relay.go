@@ -1,0 +1,163 @@
+package evenkeel
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/evenkeel-dev/evenkeel/classify"
+	"github.com/evenkeel-dev/evenkeel/stream"
+)
+
+// watch cancels an attempt whose answer has been silent for too long. A nil
+// watch never does.
+type watch struct {
+	at    *attempt
+	limit limit
+	timer *time.Timer
+}
+
+func newWatch(at *attempt, l limit) *watch {
+	return &watch{at: at, limit: l, timer: time.AfterFunc(l.after, func() { at.cancel(l.cause) })}
+}
+
+// alive starts the silence anew: some byte has come.
+func (w *watch) alive() {
+	if w != nil && w.timer.Stop() {
+		w.timer.Reset(w.limit.after)
+	}
+}
+
+func (w *watch) stop() {
+	if w != nil {
+		w.timer.Stop()
+	}
+}
+
+// cause is the limit that has passed, or else err.
+func (w *watch) cause(err error) error {
+	if w == nil {
+		return err
+	}
+	if c := context.Cause(w.at.ctx); errors.Is(c, w.limit.cause) {
+		return c
+	}
+	return err
+}
+
+// body is an answer on its way to the caller. It watches for silence and for
+// an incomplete end, and tells the call how it ended.
+type body struct {
+	x      *exchange
+	at     *attempt // nil for a stored answer
+	src    io.ReadCloser
+	events *stream.Reader // nil unless it is a stream of messages
+	watch  *watch
+	status int
+	ended  bool // the machine knows the end already
+
+	content bool
+	last    time.Time // of the last byte
+	once    sync.Once
+}
+
+// Read implements [io.Reader]. Of a stream it returns whole events only. A
+// stream that ends before the message does ends with an error, never with io.EOF.
+func (b *body) Read(p []byte) (n int, err error) {
+	if b.events != nil {
+		n, err = b.events.Read(p)
+		b.sawContent()
+	} else {
+		n, err = b.src.Read(p)
+	}
+	if n > 0 {
+		b.watch.alive()
+		b.last = time.Now()
+	}
+	if err != nil {
+		return n, b.finish(err)
+	}
+	return n, nil
+}
+
+// sawContent tells the call, once, that content has come.
+func (b *body) sawContent() {
+	if !b.content && b.events.State().Content {
+		b.content = true
+		b.x.machine.Content(b.x.req.Context(), time.Now())
+	}
+}
+
+// Close implements [io.Closer]. Closing before the end cancels the attempt.
+func (b *body) Close() error {
+	b.finish(errClosed)
+	err := b.src.Close()
+	if b.at != nil {
+		b.at.cancel(nil)
+	}
+	return err
+}
+
+var errClosed = errors.New("closed by the caller")
+
+// finish settles the call with how its answer ended, and returns the error
+// that the caller is to see.
+func (b *body) finish(err error) error {
+	b.watch.stop()
+	o := b.outcome(err)
+	switch o.Fault {
+	case classify.FaultIdle:
+		err = ErrIdle
+	case classify.FaultCut:
+		if err == io.EOF {
+			err = ErrTruncated
+		}
+	}
+	b.once.Do(func() {
+		if !b.ended {
+			b.x.machine.Finish(b.x.req.Context(), o.Now, classify.Judge(o))
+		}
+		b.x.end(nil)
+	})
+	return err
+}
+
+// outcome says how the answer ended.
+func (b *body) outcome(err error) classify.Outcome {
+	o := classify.Outcome{
+		Path: b.x.desc.path, Effects: b.x.desc.effects, Status: b.status,
+		Sent: true, Content: b.content, Now: time.Now(),
+	}
+	var s stream.State
+	if b.events != nil {
+		s = b.events.State()
+	}
+	switch {
+	case s.Error.Type != "":
+		o.Fault, o.Error = classify.FaultErrorEvent, s.Error
+	case b.events != nil && s.Whole():
+	case err == io.EOF && b.events == nil:
+	case err == io.EOF:
+		o.Fault = classify.FaultCut
+	case err == errClosed && b.events == nil && b.complete():
+	case b.at == nil:
+	case errors.Is(context.Cause(b.at.ctx), ErrIdle):
+		o.Fault = classify.FaultIdle
+	case err == errClosed || b.at.parent.Err() != nil:
+		o.Fault = classify.FaultCaller
+		if !b.last.IsZero() {
+			o.SinceByte = o.Now.Sub(b.last)
+		}
+	default:
+		o.Fault = classify.FaultCut
+	}
+	return o
+}
+
+// complete tells that everything had arrived before the caller closed the body.
+func (b *body) complete() bool {
+	_, whole := b.src.(*memoryBody)
+	return whole
+}
