@@ -106,6 +106,7 @@ func (a *attempt) readPlain(resp *http.Response, l limit) error {
 func (x *exchange) deliver(a call.Action) *http.Response {
 	resp := x.resp
 	x.setFirstByte()
+	x.body.free() // no further attempt can need it
 	if x.cur.callers != nil {
 		x.cur.passEarly()
 	}

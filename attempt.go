@@ -26,7 +26,8 @@ type attempt struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	trace  httptrace.ClientTrace
-	conn   atomic.Bool // a connection was obtained: part of the request may have left
+	asked  atomic.Bool // the base transport calls trace hooks: it has looked for a connection
+	conn   atomic.Bool // it has obtained one: part of the request may have left
 
 	mu      sync.Mutex
 	early   []earlyHint // 1xx answers, passed on only if this attempt answers
@@ -55,11 +56,19 @@ func newAttempt(parent context.Context) *attempt {
 	if a.callers != nil {
 		a.trace = *a.callers
 	}
+	a.trace.GetConn = a.getConn
 	a.trace.GotConn = a.gotConn
 	a.trace.Got1xxResponse = a.got1xx
 	a.ctx, a.cancel = context.WithCancelCause(hidden{parent})
 	a.ctx = httptrace.WithClientTrace(a.ctx, &a.trace)
 	return a
+}
+
+func (a *attempt) getConn(hostPort string) {
+	a.asked.Store(true)
+	if a.callers != nil && a.callers.GetConn != nil {
+		a.callers.GetConn(hostPort)
+	}
 }
 
 func (a *attempt) gotConn(info httptrace.GotConnInfo) {
@@ -116,6 +125,10 @@ func (a *attempt) do(base http.RoundTripper, r *http.Request, l limit) (*http.Re
 	return base.RoundTrip(r)
 }
 
+// sent tells that part of the request may have left. A base transport that
+// calls no hooks is not believed to have failed early.
+func (a *attempt) sent() bool { return a.conn.Load() || !a.asked.Load() }
+
 // fault names what went wrong when no answer came.
 func (a *attempt) fault() classify.Fault {
 	cause := context.Cause(a.ctx)
@@ -126,7 +139,7 @@ func (a *attempt) fault() classify.Fault {
 		return classify.FaultCaller
 	case errors.Is(cause, ErrFirstByte):
 		return classify.FaultFirstByte
-	case a.conn.Load():
+	case a.sent():
 		return classify.FaultReset
 	default:
 		return classify.FaultConnect

@@ -194,7 +194,7 @@ func (x *exchange) attempt(ctx context.Context, a call.Action) call.Action {
 	start := time.Now()
 	resp, err := x.send(at, start)
 	now := time.Now()
-	o := classify.Outcome{Path: x.desc.path, Effects: x.desc.effects, Sent: at.conn.Load(), Now: now}
+	o := classify.Outcome{Path: x.desc.path, Effects: x.desc.effects, Sent: at.sent(), Now: now}
 	if err != nil {
 		o.Fault = at.fault()
 		o.SinceByte = now.Sub(start)

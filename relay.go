@@ -3,6 +3,7 @@ package evenkeel
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -58,14 +59,22 @@ type body struct {
 	status int
 	ended  bool // the machine knows the end already
 
+	mu      sync.Mutex // guards reading and closed: a body may be closed under a blocked Read
+	reading bool
+	closed  bool
+
+	// The rest belongs to whoever reads, and to Close when nobody does.
 	content bool
 	last    time.Time // of the last byte
-	once    sync.Once
+	done    bool
 }
 
 // Read implements [io.Reader]. Of a stream it returns whole events only. A
 // stream that ends before the message does ends with an error, never with io.EOF.
 func (b *body) Read(p []byte) (n int, err error) {
+	if !b.begin() {
+		return 0, errClosed
+	}
 	if b.events != nil {
 		n, err = b.events.Read(p)
 		b.sawContent()
@@ -76,10 +85,29 @@ func (b *body) Read(p []byte) (n int, err error) {
 		b.watch.alive()
 		b.last = time.Now()
 	}
+	if b.leave() {
+		err = errClosed
+	}
 	if err != nil {
 		return n, b.finish(err)
 	}
 	return n, nil
+}
+
+// begin takes the right to read; it is refused once the body is closed.
+func (b *body) begin() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.reading = !b.closed
+	return b.reading
+}
+
+// leave gives the right back, and tells that the body was closed meanwhile.
+func (b *body) leave() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.reading = false
+	return b.closed
 }
 
 // sawContent tells the call, once, that content has come.
@@ -91,16 +119,22 @@ func (b *body) sawContent() {
 }
 
 // Close implements [io.Closer]. Closing before the end cancels the attempt.
+// It may be called while a Read blocks; that Read then ends the call.
 func (b *body) Close() error {
-	b.finish(errClosed)
-	err := b.src.Close()
-	if b.at != nil {
-		b.at.cancel(nil)
+	b.mu.Lock()
+	first, reading := !b.closed, b.reading
+	b.closed = true
+	b.mu.Unlock()
+	if first && !reading {
+		_ = b.finish(errClosed)
 	}
-	return err
+	if b.at != nil {
+		b.at.cancel(errClosed)
+	}
+	return b.src.Close()
 }
 
-var errClosed = errors.New("closed by the caller")
+var errClosed = errors.New("body was closed")
 
 // finish settles the call with how its answer ended, and returns the error
 // that the caller is to see.
@@ -111,16 +145,21 @@ func (b *body) finish(err error) error {
 	case classify.FaultIdle:
 		err = ErrIdle
 	case classify.FaultCut:
-		if err == io.EOF {
+		switch {
+		case err == io.EOF:
 			err = ErrTruncated
+		case b.events != nil:
+			err = fmt.Errorf("%w: %w", ErrTruncated, redacted(err))
 		}
 	}
-	b.once.Do(func() {
-		if !b.ended {
-			b.x.machine.Finish(b.x.req.Context(), o.Now, classify.Judge(o))
-		}
-		b.x.end(nil)
-	})
+	if b.done {
+		return err
+	}
+	b.done = true
+	if !b.ended {
+		b.x.machine.Finish(b.x.req.Context(), o.Now, classify.Judge(o))
+	}
+	b.x.end(nil)
 	return err
 }
 
