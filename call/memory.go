@@ -45,7 +45,8 @@ type Memory struct {
 	lanes   bounded[Key, *lane]
 	scopes  bounded[scopeKey, *scope]
 	flights map[uint64]*flight
-	young   []*flight // in order of start, not yet flying for earlyGood
+	young   []*flight // in order of start; those before ripe have landed, or count as good already
+	ripe    int
 	held    map[ID]*holding
 	lastID  uint64
 }
@@ -322,9 +323,8 @@ func (m *Memory) Leave(now time.Time, need Need, end CallEnd) {
 
 // ripen counts attempts that have been in flight for earlyGood as good.
 func (m *Memory) ripen(now time.Time) {
-	n := 0
-	for ; n < len(m.young); n++ {
-		f := m.young[n]
+	for ; m.ripe < len(m.young); m.ripe++ {
+		f := m.young[m.ripe]
 		if f.landed {
 			continue
 		}
@@ -336,7 +336,10 @@ func (m *Memory) ripen(now time.Time) {
 			m.deposit(f, f.early)
 		}
 	}
-	m.young = slices.Delete(m.young, 0, n)
+	if m.ripe > 64 && m.ripe > len(m.young)/2 { // moved rarely, so that a call costs the same at any rate
+		m.young = slices.Delete(m.young, 0, m.ripe)
+		m.ripe = 0
+	}
 }
 
 func (m *Memory) state(now time.Time, l *lane) State {
