@@ -1,0 +1,41 @@
+// Package binary builds the real evenkeel for tests that run it as a process.
+package binary
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+var build = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "evenkeel-proof-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "evenkeel")
+	cmd := exec.Command("go", "build", "-o", path, "github.com/evenkeel-dev/evenkeel/cmd/evenkeel")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// Path returns the path of the binary, built once per test process.
+func Path(t testing.TB) string {
+	t.Helper()
+	path, err := build()
+	if err != nil {
+		t.Fatalf("go build: %v", err)
+	}
+	return path
+}
+
+// Remove deletes what Path has built. Call it when all tests have ended.
+func Remove() {
+	if path, err := build(); err == nil {
+		_ = os.RemoveAll(filepath.Dir(path))
+	}
+}
