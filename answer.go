@@ -2,6 +2,7 @@ package evenkeel
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"mime"
@@ -53,8 +54,7 @@ func (x *exchange) readAnswer(at *attempt, o *classify.Outcome) {
 // plain tells that the answer is one JSON document of a call that creates
 // messages or counts tokens.
 func (x *exchange) plain() bool {
-	return (x.desc.path == claude.Messages || x.desc.path == claude.CountTokens) &&
-		x.req.Method == http.MethodPost && !isEventStream(x.resp.Header)
+	return x.timed() && x.req.Method == http.MethodPost && !isEventStream(x.resp.Header)
 }
 
 func isEventStream(h http.Header) bool {
@@ -72,8 +72,8 @@ func (a *attempt) readPlain(resp *http.Response, l limit) error {
 	if resp.ContentLength > plainBody {
 		return nil
 	}
-	watch := newWatch(a, l)
-	defer watch.stop()
+	a.arm(l)
+	defer a.disarm()
 	size := resp.ContentLength + 1
 	if resp.ContentLength < 0 {
 		size = 4 << 10
@@ -82,7 +82,7 @@ func (a *attempt) readPlain(resp *http.Response, l limit) error {
 	for {
 		n, err := resp.Body.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
-		watch.alive()
+		a.alive()
 		switch {
 		case err == io.EOF:
 			_ = resp.Body.Close()
@@ -92,7 +92,10 @@ func (a *attempt) readPlain(resp *http.Response, l limit) error {
 		case err != nil:
 			_ = resp.Body.Close()
 			defer a.cancel(nil)
-			return watch.cause(err)
+			if c := context.Cause(a.ctx); errors.Is(c, l.cause) {
+				return c
+			}
+			return err
 		case len(buf) >= plainBody:
 			resp.Body = &onceBody{Reader: io.MultiReader(newBytes(buf), resp.Body), Closer: resp.Body}
 			return nil
@@ -111,12 +114,13 @@ func (x *exchange) deliver(a call.Action) *http.Response {
 		x.cur.passEarly()
 	}
 	x.dress(resp, a.GaveUp)
-	b := &body{x: x, at: x.cur, src: resp.Body, status: resp.StatusCode, ended: a.Ended}
+	b := &x.answer
+	b.x, b.at, b.src, b.status, b.ended = x, x.cur, resp.Body, resp.StatusCode, a.Ended
 	if resp.StatusCode/100 == 2 && x.desc.path == claude.Messages && isEventStream(resp.Header) && !encoded(resp.Header) {
 		b.events = stream.NewReader(resp.Body)
 	}
-	if x.desc.path == claude.Messages || x.desc.path == claude.CountTokens {
-		b.watch = newWatch(x.cur, limit{after: x.s.Timeouts.Idle, cause: ErrIdle})
+	if b.timed = x.timed() && !b.complete(); b.timed {
+		x.cur.arm(limit{after: x.s.Timeouts.Idle, cause: ErrIdle})
 	}
 	if b.events == nil && resp.StatusCode/100 == 2 {
 		x.machine.Content(x.req.Context(), time.Now())
@@ -126,12 +130,19 @@ func (x *exchange) deliver(a call.Action) *http.Response {
 	return resp
 }
 
+// timed tells that answers of this path are bound by the idle limit. The
+// others are relayed as they are: an agent's event stream may be silent for long.
+func (x *exchange) timed() bool {
+	return x.desc.path == claude.Messages || x.desc.path == claude.CountTokens
+}
+
 // giveBack returns the stored answer of an earlier attempt.
 func (x *exchange) giveBack(a call.Action) *http.Response {
 	resp := x.stored
 	x.setFirstByte()
 	x.dress(resp, a.GaveUp)
-	resp.Body = &body{x: x, src: resp.Body, status: resp.StatusCode, ended: true}
+	x.answer.x, x.answer.src, x.answer.status, x.answer.ended = x, resp.Body, resp.StatusCode, true
+	resp.Body = &x.answer
 	return resp
 }
 
@@ -150,7 +161,8 @@ func (x *exchange) dress(resp *http.Response, gaveUp bool) {
 		h = make(http.Header)
 		resp.Header = h
 	}
-	h[HeaderID] = []string{x.name}
+	x.idValue[0] = x.name
+	h[HeaderID] = x.idValue[:]
 	h[HeaderAttempts] = one
 	if n := len(x.trail); n != 1 {
 		h[HeaderAttempts] = []string{strconv.Itoa(n)}

@@ -29,9 +29,13 @@ type attempt struct {
 	asked  atomic.Bool // the base transport calls trace hooks: it has looked for a connection
 	conn   atomic.Bool // it has obtained one: part of the request may have left
 
-	mu      sync.Mutex
-	early   []earlyHint // 1xx answers, passed on only if this attempt answers
 	callers *httptrace.ClientTrace
+
+	mu      sync.Mutex  // guards what follows
+	early   []earlyHint // 1xx answers, passed on only if this attempt answers
+	timer   *time.Timer // one for all phases of the attempt
+	silence limit       // in force; none if after is 0
+	expires time.Time   // when it passes
 }
 
 type earlyHint struct {
@@ -51,17 +55,20 @@ func (h hidden) Value(key any) any {
 	return v
 }
 
-func newAttempt(parent context.Context) *attempt {
-	a := &attempt{parent: parent, callers: httptrace.ContextClientTrace(parent)}
-	if a.callers != nil {
+// begin makes a the attempt of a caller with the given context.
+func (a *attempt) begin(parent context.Context) {
+	a.parent = parent
+	if a.callers = httptrace.ContextClientTrace(parent); a.callers != nil {
 		a.trace = *a.callers
+		if a.callers.Got1xxResponse != nil {
+			a.trace.Got1xxResponse = a.got1xx
+		}
+		parent = hidden{parent}
 	}
 	a.trace.GetConn = a.getConn
 	a.trace.GotConn = a.gotConn
-	a.trace.Got1xxResponse = a.got1xx
-	a.ctx, a.cancel = context.WithCancelCause(hidden{parent})
+	a.ctx, a.cancel = context.WithCancelCause(parent)
 	a.ctx = httptrace.WithClientTrace(a.ctx, &a.trace)
-	return a
 }
 
 func (a *attempt) getConn(hostPort string) {
@@ -79,9 +86,6 @@ func (a *attempt) gotConn(info httptrace.GotConnInfo) {
 }
 
 func (a *attempt) got1xx(code int, header textproto.MIMEHeader) error {
-	if a.callers == nil || a.callers.Got1xxResponse == nil {
-		return nil
-	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.early) < 8 {
@@ -116,12 +120,58 @@ func (l limit) tighter(o limit) limit {
 	return l
 }
 
+// arm puts a limit in force from now on, in place of the one before.
+func (a *attempt) arm(l limit) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.silence = l
+	if l.after <= 0 {
+		return
+	}
+	a.expires = time.Now().Add(l.after)
+	if a.timer == nil {
+		a.timer = time.AfterFunc(l.after, a.expire)
+	} else {
+		a.timer.Reset(l.after)
+	}
+}
+
+// disarm takes the limit back.
+func (a *attempt) disarm() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.silence = limit{}
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+}
+
+// alive starts the silence anew: a byte has come. The timer is left as it is,
+// since a stream has many bytes and most silences are short.
+func (a *attempt) alive() {
+	a.mu.Lock()
+	a.expires = time.Now().Add(a.silence.after)
+	a.mu.Unlock()
+}
+
+// expire runs when the timer fires.
+func (a *attempt) expire() {
+	a.mu.Lock()
+	l, left := a.silence, time.Until(a.expires)
+	if l.after > 0 && left > 0 {
+		a.timer.Reset(left)
+		l.after = 0
+	}
+	a.mu.Unlock()
+	if l.after > 0 {
+		a.cancel(l.cause)
+	}
+}
+
 // do sends the request and waits for headers, at most as long as l says.
 func (a *attempt) do(base http.RoundTripper, r *http.Request, l limit) (*http.Response, error) {
-	if l.after > 0 {
-		timer := time.AfterFunc(l.after, func() { a.cancel(l.cause) })
-		defer timer.Stop()
-	}
+	a.arm(l)
+	defer a.disarm()
 	return base.RoundTrip(r)
 }
 
@@ -149,8 +199,8 @@ func (a *attempt) fault() classify.Fault {
 // readError reads the beginning of an error answer and what it says. The rest
 // of a longer body stays to be read from resp.Body.
 func (a *attempt) readError(resp *http.Response, l limit) claude.Error {
-	timer := time.AfterFunc(l.after, func() { a.cancel(l.cause) })
-	defer timer.Stop()
+	a.arm(l)
+	defer a.disarm()
 	head, err := io.ReadAll(io.LimitReader(resp.Body, errorBody))
 	if err == nil && len(head) == errorBody {
 		resp.Body = &longBody{Reader: io.MultiReader(newBytes(head), resp.Body), Closer: resp.Body, a: a, head: head}

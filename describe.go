@@ -27,6 +27,7 @@ const maxPlainTokens = 1 << 20
 // description is what a call is, as far as decisions need it.
 type description struct {
 	path     claude.Path
+	scanner  claude.Scanner
 	body     claude.Body
 	effects  bool
 	class    call.Class
@@ -130,12 +131,12 @@ func (d *description) scan(body io.Reader, encoding string) {
 	default:
 		return
 	}
-	var s claude.Scanner
+	s := &d.scanner
 	if w, ok := body.(io.WriterTo); ok {
-		_, _ = w.WriteTo(&s) // a bytes.Reader hands over what it has: no copy
+		_, _ = w.WriteTo(s) // a bytes.Reader hands over what it has: no copy
 	} else {
 		buf := buffers.Get().(*[]byte)
-		_, _ = io.CopyBuffer(&s, body, *buf)
+		_, _ = io.CopyBuffer(s, body, *buf)
 		buffers.Put(buf)
 	}
 	d.body = s.Body()

@@ -27,7 +27,7 @@ type exchange struct {
 	desc    description
 	body    payload
 	machine call.Machine
-	out     *http.Request // what is sent, but for context and body
+	header  http.Header // as sent
 
 	trail     []step
 	cur       *attempt
@@ -35,6 +35,13 @@ type exchange struct {
 	stored    *http.Response // last error answer of an earlier one; its body is in memory
 	lastErr   error          // of the last attempt that brought no answer
 	requestID string
+
+	// Places for what nearly every call needs one of, so that it costs no
+	// allocation of its own.
+	firstAttempt attempt
+	firstStep    [1]step
+	idValue      [1]string
+	answer       body
 
 	mu        sync.Mutex // guards what Snapshot reads, and the end of the body
 	phase     string
@@ -69,7 +76,8 @@ func (x *exchange) open() error {
 	x.body.describe(func(r io.Reader) { x.desc.scan(r, x.req.Header.Get("Content-Encoding")) })
 	x.desc.describeEffects(x.req.Method)
 	x.machine.Init(x.s.policy, x.s.admission, x.call())
-	x.out = x.outgoing()
+	x.header = x.outgoing()
+	x.trail = x.firstStep[:0]
 	return nil
 }
 
@@ -115,19 +123,17 @@ var ownHeaders = []string{HeaderPriority, HeaderMaxWait, HeaderDeadline, HeaderT
 // on event by event.
 var identity = []string{"identity"}
 
-// outgoing is the request as sent, without context and body.
-func (x *exchange) outgoing() *http.Request {
-	out := new(http.Request)
-	*out = *x.req
-	out.Header = x.req.Header.Clone()
-	if out.Header == nil {
-		out.Header = make(http.Header)
+// outgoing is the header as sent: the caller's, without what is for us.
+func (x *exchange) outgoing() http.Header {
+	h := x.req.Header.Clone()
+	if h == nil {
+		h = make(http.Header)
 	}
-	for _, h := range ownHeaders {
-		delete(out.Header, h)
+	for _, field := range ownHeaders {
+		delete(h, field)
 	}
-	out.Header["Accept-Encoding"] = identity
-	return out
+	h["Accept-Encoding"] = identity
+	return h
 }
 
 // run performs actions until there is an answer or none can come.
@@ -189,7 +195,11 @@ func (x *exchange) waitReason(a call.Action) string {
 // attempt performs a Send and has its outcome judged.
 func (x *exchange) attempt(ctx context.Context, a call.Action) call.Action {
 	x.show("sent", "", time.Time{})
-	at := newAttempt(ctx)
+	at := &x.firstAttempt
+	if len(x.trail) > 0 {
+		at = new(attempt) // hooks of the one before may still be called
+	}
+	at.begin(ctx)
 	x.cur, x.resp = at, nil
 	start := time.Now()
 	resp, err := x.send(at, start)
@@ -217,7 +227,8 @@ func (x *exchange) attempt(ctx context.Context, a call.Action) call.Action {
 
 // send makes the request and waits for its headers.
 func (x *exchange) send(at *attempt, start time.Time) (*http.Response, error) {
-	r := x.out.WithContext(at.ctx)
+	r := x.req.WithContext(at.ctx)
+	r.Header = x.header
 	if err := x.body.attach(r); err != nil {
 		return nil, err
 	}

@@ -12,42 +12,6 @@ import (
 	"github.com/evenkeel-dev/evenkeel/stream"
 )
 
-// watch cancels an attempt whose answer has been silent for too long. A nil
-// watch never does.
-type watch struct {
-	at    *attempt
-	limit limit
-	timer *time.Timer
-}
-
-func newWatch(at *attempt, l limit) *watch {
-	return &watch{at: at, limit: l, timer: time.AfterFunc(l.after, func() { at.cancel(l.cause) })}
-}
-
-// alive starts the silence anew: some byte has come.
-func (w *watch) alive() {
-	if w != nil && w.timer.Stop() {
-		w.timer.Reset(w.limit.after)
-	}
-}
-
-func (w *watch) stop() {
-	if w != nil {
-		w.timer.Stop()
-	}
-}
-
-// cause is the limit that has passed, or else err.
-func (w *watch) cause(err error) error {
-	if w == nil {
-		return err
-	}
-	if c := context.Cause(w.at.ctx); errors.Is(c, w.limit.cause) {
-		return c
-	}
-	return err
-}
-
 // body is an answer on its way to the caller. It watches for silence and for
 // an incomplete end, and tells the call how it ended.
 type body struct {
@@ -55,7 +19,7 @@ type body struct {
 	at     *attempt // nil for a stored answer
 	src    io.ReadCloser
 	events *stream.Reader // nil unless it is a stream of messages
-	watch  *watch
+	timed  bool           // the idle limit is in force
 	status int
 	ended  bool // the machine knows the end already
 
@@ -82,8 +46,10 @@ func (b *body) Read(p []byte) (n int, err error) {
 		n, err = b.src.Read(p)
 	}
 	if n > 0 {
-		b.watch.alive()
 		b.last = time.Now()
+		if b.timed {
+			b.at.alive()
+		}
 	}
 	if b.leave() {
 		err = errClosed
@@ -139,7 +105,9 @@ var errClosed = errors.New("body was closed")
 // finish settles the call with how its answer ended, and returns the error
 // that the caller is to see.
 func (b *body) finish(err error) error {
-	b.watch.stop()
+	if b.timed {
+		b.at.disarm()
+	}
 	o := b.outcome(err)
 	switch o.Fault {
 	case classify.FaultIdle:

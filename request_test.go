@@ -32,7 +32,7 @@ func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 	u.bodies = append(u.bodies, string(b))
 	u.headers = append(u.headers, r.Header.Clone())
 	u.lengths = append(u.lengths, r.ContentLength)
-	if t := httptrace.ContextClientTrace(r.Context()); t != nil {
+	if t := httptrace.ContextClientTrace(r.Context()); t != nil && t.Got1xxResponse != nil {
 		_ = t.Got1xxResponse(103, textproto.MIMEHeader{"X-Attempt": {string(rune('0' + len(u.bodies)))}})
 	}
 	status := u.statuses[min(len(u.bodies), len(u.statuses))-1]
