@@ -1,0 +1,186 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/evenkeel-dev/evenkeel"
+)
+
+// held is an upstream that begins to answer and goes on when told to.
+func held(begun chan<- struct{}, release <-chan struct{}) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/quick" {
+			return
+		}
+		_, _ = io.WriteString(w, "a")
+		_ = http.NewResponseController(w).Flush()
+		begun <- struct{}{}
+		select {
+		case <-release:
+			_, _ = io.WriteString(w, "b")
+		case <-r.Context().Done():
+		}
+	}
+}
+
+func TestServe_drains(t *testing.T) {
+	begun, release := make(chan struct{}, 1), make(chan struct{})
+	g := start(t, upstream(t, held(begun, release)), nil)
+	fresh := g.dial(t) // as a client that connects ahead of need
+	do(t, g.request(t, "GET", "/quick", ""))
+	resp, err := caller.Do(g.request(t, "GET", "/held", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	soon(t, "call begins", begun)
+	admin := g.Admin()
+	if got := ask(admin, "GET", "/readyz"); got.StatusCode != 200 {
+		t.Errorf("before: readyz is %d, want 200", got.StatusCode)
+	}
+
+	g.stop()
+	for g.drain.ready() || !g.drain.refusing() {
+		time.Sleep(time.Millisecond)
+	}
+	if got := ask(admin, "GET", "/readyz"); got.StatusCode != 503 {
+		t.Errorf("draining: readyz is %d, want 503", got.StatusCode)
+	}
+	if got := ask(admin, "GET", "/healthz"); got.StatusCode != 200 {
+		t.Errorf("draining: healthz is %d, want 200", got.StatusCode)
+	}
+	for _, name := range []string{"on an old connection", "on a new connection"} {
+		got := do(t, g.request(t, "GET", "/quick", ""))
+		wantOwn(t, got, 503, "api_error", evenkeel.CodeDraining)
+		if got.Header.Get("Retry-After") != "1" || got.Header["X-Should-Retry"] != nil || !got.Close {
+			t.Errorf("%s: got %v, want retry-after 1, no x-should-retry, and the connection closed", name, got.Header)
+		}
+	}
+	select {
+	case err := <-g.done:
+		t.Fatalf("Serve returned %v while a call was open", err)
+	default:
+	}
+
+	released := time.Now()
+	close(release)
+	if b, err := io.ReadAll(resp.Body); string(b) != "ab" || err != nil {
+		t.Errorf("got %q, %v; want the open call to finish", b, err)
+	}
+	if err := soon(t, "Serve returns", g.done); err != nil {
+		t.Errorf("got %v, want no error", err)
+	}
+	if took := time.Since(released); took > time.Second {
+		t.Errorf("Serve returned %v after the last call, want at once", took)
+	}
+	if _, err := net.Dial("tcp", g.addr); err == nil {
+		t.Error("the address still answers")
+	}
+	_ = fresh.Close()
+}
+
+func TestServe_takesCallsDuringDelay(t *testing.T) {
+	toUpstream, _ := counter(t)
+	g := start(t, nil, func(c *Config) { toUpstream(c); c.Drain = Drain{Delay: 300 * time.Millisecond} })
+	stopped := time.Now()
+	g.stop()
+	for g.drain.ready() {
+		time.Sleep(time.Millisecond)
+	}
+	if got := do(t, g.request(t, "GET", "/", "")); got.StatusCode != 200 && time.Since(stopped) < 300*time.Millisecond {
+		t.Errorf("got %d during the delay, want 200", got.StatusCode)
+	}
+	if err := soon(t, "Serve returns", g.done); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(stopped); took < 300*time.Millisecond {
+		t.Errorf("Serve returned after %v, want it to take calls for the delay", took)
+	}
+}
+
+func TestServe_cutsAfterGrace(t *testing.T) {
+	begun := make(chan struct{}, 2)
+	waiting := make(chan struct{}, 1)
+	up := upstream(t, held(begun, nil))
+	queued := roundTrip(func(r *http.Request) (*http.Response, error) {
+		if r.URL.Path == "/queued" {
+			waiting <- struct{}{}
+			<-r.Context().Done()
+			return nil, context.Cause(r.Context())
+		}
+		return caller.Transport.RoundTrip(r)
+	})
+	g := start(t, up, func(c *Config) { c.Transport, c.Drain = queued, Drain{Grace: 100 * time.Millisecond} })
+	resp, err := caller.Do(g.request(t, "GET", "/held", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	soon(t, "call begins", begun)
+	answer := make(chan reply, 1)
+	req := g.request(t, "GET", "/queued", "")
+	go func() {
+		defer close(answer)
+		if resp, err := caller.Do(req); err == nil {
+			b, _ := io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+			answer <- reply{resp, b}
+		}
+	}()
+	soon(t, "call waits", waiting)
+	g.stop()
+	cut, ok := errors.AsType[*CutError](soon(t, "Serve returns", g.done))
+	if !ok || cut.Calls != 2 {
+		t.Errorf("got %v, want a CutError with 2 calls", cut)
+	}
+	got := soon(t, "queued call ends", answer)
+	if got.Response == nil {
+		t.Fatal("the queued call got no answer")
+	}
+	wantOwn(t, got, 503, "api_error", evenkeel.CodeDraining)
+	if b, err := io.ReadAll(resp.Body); err == nil {
+		t.Errorf("the stream that was cut looks whole: %q", b)
+	}
+}
+
+func TestAdmin_drainsAndStays(t *testing.T) {
+	begun, release := make(chan struct{}, 1), make(chan struct{})
+	g := start(t, upstream(t, held(begun, release)), nil)
+	resp, err := caller.Do(g.request(t, "GET", "/held", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	soon(t, "call begins", begun)
+	over := make(chan reply, 1)
+	go func() { over <- ask(g.Admin(), "POST", "/-/drain") }()
+	for !g.drain.refusing() {
+		time.Sleep(time.Millisecond)
+	}
+	select {
+	case <-over:
+		t.Error("the drain is over while a call is open")
+	default:
+	}
+	close(release)
+	got := soon(t, "drain ends", over)
+	var v struct {
+		InFlight *int `json:"in_flight"`
+	}
+	if err := json.Unmarshal(got.body, &v); err != nil || v.InFlight == nil || *v.InFlight != 0 {
+		t.Errorf("got %s, %v; want none in flight", got.body, err)
+	}
+	wantOwn(t, do(t, g.request(t, "GET", "/quick", "")), 503, "api_error", evenkeel.CodeDraining)
+	select {
+	case err := <-g.done:
+		t.Errorf("Serve returned %v, want the process to go on until it is ended", err)
+	default:
+	}
+}

@@ -1,0 +1,71 @@
+package gateway
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// writer is the answer on its way to the caller. Of an answer whose length is
+// known, everything is sent at once but the end: that leaves with the end of
+// the call, mostly together with the header, in one system call. A write that the caller does
+// not take within stall fails, which ends the call; there is no limit on all
+// of them together.
+type writer struct {
+	http.ResponseWriter
+	rc      *http.ResponseController
+	drain   *drain
+	stall   time.Duration
+	renewed time.Time // when the write deadline was last moved
+	left    int64     // bytes to come of a known Content-Length; below 0 if unknown
+}
+
+// Unwrap lets [http.ResponseController] through.
+func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// WriteHeader implements [http.ResponseWriter].
+func (w *writer) WriteHeader(status int) {
+	w.renew()
+	if status < 200 {
+		w.ResponseWriter.WriteHeader(status)
+		return
+	}
+	h := w.Header()
+	if _, ok := h["Content-Type"]; !ok {
+		h["Content-Type"] = nil // net/http would guess one
+	}
+	if w.drain.refusing() {
+		h["Connection"] = []string{"close"}
+	}
+	if v := h["Content-Length"]; len(v) == 1 {
+		if n, err := strconv.ParseInt(v[0], 10, 64); err == nil {
+			w.left = n
+		}
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements [http.ResponseWriter].
+func (w *writer) Write(p []byte) (int, error) {
+	w.renew()
+	n, err := w.ResponseWriter.Write(p)
+	if w.left -= int64(n); w.left > 0 && err == nil {
+		err = w.rc.Flush()
+	}
+	return n, err
+}
+
+// FlushError sends what has been written, as [http.ResponseController] asks.
+func (w *writer) FlushError() error {
+	w.renew()
+	return w.rc.Flush()
+}
+
+// renew gives the caller stall from now, give or take an eighth: moving a
+// deadline costs a timer, and events come by the hundred.
+func (w *writer) renew() {
+	if now := time.Now(); now.Sub(w.renewed) > w.stall/8 {
+		w.renewed = now
+		_ = w.rc.SetWriteDeadline(now.Add(w.stall)) // a ResponseWriter that cannot has no slow callers
+	}
+}
