@@ -1,0 +1,137 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"net/url"
+	"time"
+
+	"github.com/evenkeel-dev/evenkeel"
+	"github.com/evenkeel-dev/evenkeel/backoff"
+	"github.com/evenkeel-dev/evenkeel/cmd/internal/config"
+	"github.com/evenkeel-dev/evenkeel/cmd/internal/ekerr"
+	"github.com/evenkeel-dev/evenkeel/gateway"
+)
+
+// transportConfig says in the library's words what the file says.
+func transportConfig(c config.Config, log *slog.Logger) evenkeel.Config {
+	return evenkeel.Config{
+		Backoff:     backoff.Exponential{Base: time.Duration(c.Retry.Base), Max: time.Duration(c.Retry.Max)},
+		MaxAttempts: c.Retry.MaxAttempts,
+		LongestWait: time.Duration(c.Retry.LongestWait),
+		RetryBudget: noneIfZero(c.Retry.Budget),
+		Timeouts: evenkeel.Timeouts{
+			Connect:   time.Duration(c.Timeouts.Connect),
+			FirstByte: time.Duration(c.Timeouts.FirstByte),
+			Idle:      time.Duration(c.Timeouts.Idle),
+			Total:     time.Duration(c.Timeouts.Total),
+		},
+		Breaker: evenkeel.Breaker{
+			ErrorRate:  float64(c.Breaker.ErrorRate),
+			Window:     time.Duration(c.Breaker.Window),
+			MinCalls:   c.Breaker.MinCalls,
+			OpenFor:    time.Duration(c.Breaker.OpenFor),
+			ProbeEvery: noneIfZero(time.Duration(c.Breaker.ProbeEvery)),
+			Probes:     c.Breaker.Probes,
+			Ramp:       noneIfZero(time.Duration(c.Breaker.Ramp)),
+			Refuse:     c.Breaker.WhenOpen == "refuse",
+		},
+		Queue:  evenkeel.Queue{Depth: c.Queue.Depth, MaxWait: time.Duration(c.Queue.MaxWait)},
+		Memory: evenkeel.Memory{Body: int64(c.Memory.Body), Bodies: int64(c.Memory.Bodies)},
+		Log:    log,
+	}
+}
+
+// noneIfZero spells none: 0 in the file, where a number is what it says; less
+// than 0 in the library, where 0 is the default.
+func noneIfZero[T ~int | ~int64](v T) T {
+	if v == 0 {
+		return -1
+	}
+	return v
+}
+
+// gatewayConfig says in the gateway's words what the file says. The URL has
+// been checked when it was read.
+func gatewayConfig(c config.Config, t *evenkeel.Transport, log *slog.Logger) (gateway.Config, error) {
+	upstream, err := upstreamURL(c)
+	if err != nil {
+		return gateway.Config{}, err
+	}
+	g := gateway.Config{
+		Transport: t,
+		State:     t.Snapshot,
+		Upstream:  upstream,
+		APIKey:    gateway.Secret(c.Upstream.APIKey),
+		Hosts:     c.Hosts,
+		Origins:   c.Origins,
+		MaxWait:   time.Duration(c.Queue.MaxWait),
+		Drain:     gateway.Drain{Delay: time.Duration(c.Drain.Delay), Grace: noneIfZero(time.Duration(c.Drain.Grace))},
+		Log:       log,
+	}
+	for _, cl := range c.Clients {
+		g.Clients = append(g.Clients, gateway.Client{
+			Name: cl.Name, TokenSHA256: cl.TokenSHA256, Priority: cl.Priority, Weight: cl.Weight, Paths: cl.Paths,
+		})
+	}
+	return g, nil
+}
+
+func upstreamURL(c config.Config) (*url.URL, error) {
+	u, err := config.ParseUpstream(c.Upstream.URL)
+	if err != nil {
+		return nil, ekerr.New(ekerr.ConfigValue, "upstream.url %v", err)
+	}
+	return u, nil
+}
+
+// service is a gateway and the transport behind it.
+type service struct {
+	transport *evenkeel.Transport
+	gateway   *gateway.Gateway
+}
+
+// newService makes what serve, exec and `config check` make of a configuration,
+// so that all three accept the same ones. It opens nothing. Close its
+// transport.
+func newService(c config.Config, log *slog.Logger) (*service, error) {
+	t, err := evenkeel.New(transportConfig(c, log))
+	if err != nil {
+		return nil, configError(err)
+	}
+	cfg, err := gatewayConfig(c, t, log)
+	if err == nil {
+		var g *gateway.Gateway
+		if g, err = gateway.New(cfg); err == nil {
+			return &service{t, g}, nil
+		}
+	}
+	_ = t.Close() // nothing has been logged
+	return nil, configError(err)
+}
+
+// reconfigure changes both or neither.
+func (s *service) reconfigure(old, c config.Config, log *slog.Logger) error {
+	cfg, err := gatewayConfig(c, s.transport, log)
+	if err != nil {
+		return err
+	}
+	if err := s.transport.Reconfigure(transportConfig(c, log)); err != nil {
+		return configError(err)
+	}
+	if err := s.gateway.Reconfigure(cfg); err != nil {
+		return configError(errors.Join(err, s.transport.Reconfigure(transportConfig(old, log))))
+	}
+	return nil
+}
+
+// configError gives a code to what a room says about its configuration.
+func configError(err error) error {
+	if _, ok := errors.AsType[*ekerr.Error](err); ok {
+		return err
+	}
+	if _, ok := errors.AsType[*gateway.OpenError](err); ok {
+		return ekerr.Wrap(ekerr.ConfigOpen, err, "the gateway would be open to the network with your key")
+	}
+	return ekerr.Wrap(ekerr.ConfigValue, err, "the configuration cannot be used")
+}

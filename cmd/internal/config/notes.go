@@ -1,0 +1,49 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+)
+
+// idle notes the keys that were set and have no effect in this version, so that
+// nobody relies on them. Those at their defaults change nothing for anyone, and
+// are kept apart: a copy of the example sets them all.
+func (r *Resolved) idle() {
+	dflt := Default()
+	defaults := leaves(&dflt)
+	var changed []string
+	for i, l := range leaves(&r.Config) {
+		switch {
+		case !l.rules.later || r.Origin(l.path) == DefaultOrigin:
+		case reflect.DeepEqual(l.value.Interface(), defaults[i].value.Interface()):
+			r.Unused = append(r.Unused, l.path)
+		default:
+			changed = append(changed, l.path)
+		}
+	}
+	for _, c := range r.Clients {
+		if len(c.Limits) > 0 {
+			changed = append(changed, "clients."+c.Name+".limits")
+		}
+	}
+	if len(changed) > 0 {
+		r.Notes = append(r.Notes, Note{
+			At:   strings.Join(changed, ", "),
+			Text: "checked, but without effect: this version behaves as if it were not set",
+		})
+	}
+}
+
+// risky notes what is allowed and deserves a second look.
+func (r *Resolved) risky() []Note {
+	var notes []Note
+	if !Loopback(r.Admin) {
+		notes = append(notes, Note{At: "admin", Text: r.Admin + " is open to the network and asks nobody who they are; keep it behind a firewall"})
+	}
+	if strings.HasPrefix(r.Upstream.URL, "http://") {
+		if u, err := ParseUpstream(r.Upstream.URL); err == nil && !ours(u.Hostname()) {
+			notes = append(notes, Note{At: "upstream.url", Text: "is not encrypted: prompts and credentials cross the network in the clear"})
+		}
+	}
+	return notes
+}

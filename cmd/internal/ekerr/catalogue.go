@@ -1,0 +1,257 @@
+package ekerr
+
+import (
+	"slices"
+
+	"github.com/evenkeel-dev/evenkeel"
+	"github.com/evenkeel-dev/evenkeel/gateway"
+)
+
+// Code names a kind of error. Codes are part of the interface: scripts, logs
+// and people search for them.
+type Code string
+
+// The codes of the command line. Those of calls are in package evenkeel.
+const (
+	Failed            Code = "EK-FAILED"
+	Usage             Code = "EK-USAGE"
+	Interrupted       Code = "EK-INTERRUPTED"
+	ConfigFile        Code = "EK-CONFIG-FILE"
+	ConfigSyntax      Code = "EK-CONFIG-SYNTAX"
+	ConfigKey         Code = "EK-CONFIG-KEY"
+	ConfigType        Code = "EK-CONFIG-TYPE"
+	ConfigValue       Code = "EK-CONFIG-VALUE"
+	ConfigEnv         Code = "EK-CONFIG-ENV"
+	ConfigOpen        Code = "EK-CONFIG-OPEN"
+	ConfigLoop        Code = "EK-CONFIG-LOOP"
+	ConfigUnsupported Code = "EK-CONFIG-UNSUPPORTED"
+	Listen            Code = "EK-LISTEN"
+	ListenTaken       Code = "EK-LISTEN-TAKEN"
+	DrainCut          Code = "EK-DRAIN-CUT"
+	Credentials       Code = "EK-CREDENTIALS"
+	Unavailable       Code = "EK-UNAVAILABLE"
+	Rejected          Code = "EK-REJECTED"
+	StreamCut         Code = "EK-STREAM-CUT"
+	ExecStart         Code = "EK-EXEC-START"
+	Unready           Code = "EK-UNREADY"
+)
+
+// Entry is what the catalogue knows about a code.
+type Entry struct {
+	Code  Code   `json:"code"`
+	Exit  int    `json:"exit"` // of a command that ends with it
+	Means string `json:"means"`
+	Do    string `json:"do"`
+}
+
+// Lookup finds a code.
+func Lookup(code Code) (Entry, bool) {
+	i := slices.IndexFunc(catalogue, func(e Entry) bool { return e.Code == code })
+	if i < 0 {
+		return Entry{}, false
+	}
+	return catalogue[i], true
+}
+
+// Catalogue returns every entry, those of the command line first.
+func Catalogue() []Entry { return slices.Clone(catalogue) }
+
+var catalogue = []Entry{
+	{
+		Failed, 1,
+		"Something failed that has no code of its own.",
+		"Read the text: it is the cause as it was told to us.",
+	},
+	{
+		Usage, 2,
+		"The command line could not be understood: an unknown command or flag, or a missing argument.",
+		"Run the command with --help.",
+	},
+	{
+		Interrupted, 130,
+		"A signal ended the command before it was done. The exit code is 130 for SIGINT and 143 for SIGTERM.",
+		"Nothing, if that was you.",
+	},
+	{
+		ConfigFile, 10,
+		"The configuration file cannot be read.",
+		"Check the path given by --config or EVENKEEL_CONFIG, and the file's permissions. No file is needed: without one the defaults apply.",
+	},
+	{
+		ConfigSyntax, 10,
+		"The configuration file is not YAML, or uses a part of it that is not read here: anchors, aliases, several documents.",
+		"Look at the line named; a missing colon, a tab, or an unquoted ${VAR} inside braces are the usual causes.",
+	},
+	{
+		ConfigKey, 10,
+		"A key that does not exist. It would have been ignored, and what it was meant to change would not have changed; so it is an error.",
+		"Take the suggestion, or see every key with: evenkeel config init",
+	},
+	{
+		ConfigType, 10,
+		"A value of another kind than its key takes: a word where a duration is wanted, a list where a value is.",
+		"Durations are written 30s or 5m, sizes 512MB, shares 20%, counts 400k.",
+	},
+	{
+		ConfigValue, 10,
+		"A value of the right kind that cannot be used: out of range, not one of the choices, or at odds with another value.",
+		"The error names the range, the choices, or the other value.",
+	},
+	{
+		ConfigEnv, 10,
+		"The file refers to ${VAR} and VAR is not set. An empty value in its place would fail later and be harder to understand.",
+		"Set the variable, or give a default: ${VAR:-default}, which may be empty.",
+	},
+	{
+		ConfigOpen, 10,
+		"The gateway would hold your API key, listen beyond this machine, and ask no caller who they are: anyone who reaches the port could spend your money.",
+		"List the callers under clients, or listen on 127.0.0.1, or leave upstream.api_key empty so that every caller brings their own.",
+	},
+	{
+		ConfigLoop, 10,
+		"upstream.url points at the gateway itself: every call would go round until something breaks.",
+		"Set upstream.url to https://api.anthropic.com, or to another gateway.",
+	},
+	{
+		ConfigUnsupported, 10,
+		"The value is valid, but this version cannot do what it asks for, and ignoring it would be a lie.",
+		"Take the key out, or use a version that has it.",
+	},
+	{
+		Listen, 1,
+		"The address cannot be listened on.",
+		"Check that the address belongs to this machine and that the port needs no privilege (below 1024).",
+	},
+	{
+		ListenTaken, 1,
+		"Another process listens on that port already, perhaps another evenkeel.",
+		"Choose another port with --listen or --admin (port 0 takes a free one), or stop the other process.",
+	},
+	{
+		DrainCut, 1,
+		"drain.grace ran out while calls were still being answered, and they were cut.",
+		"Make drain.grace as long as your longest answer, and let the supervisor wait longer than that (terminationGracePeriodSeconds in Kubernetes).",
+	},
+	{
+		Credentials, 4,
+		"There is no API key, or the upstream did not accept the one it got.",
+		"Set ANTHROPIC_API_KEY (or ANTHROPIC_AUTH_TOKEN).",
+	},
+	{
+		Unavailable, 6,
+		"The upstream stayed overloaded, limited or out of reach until the attempts or the time were used up. This is its capacity or your quota, not a fault in the request.",
+		"Run it again later; status.claude.com says whether others wait too. A longer --timeout allows more attempts.",
+	},
+	{
+		Rejected, 1,
+		"The upstream understood the request and refused it. The same request will be refused again.",
+		"Read the upstream's message; it names the field or the reason.",
+	},
+	{
+		StreamCut, 1,
+		"The answer broke off before its end. What was printed is a part of an answer, not an answer.",
+		"Run it again. Do not use the text that was printed.",
+	},
+	{
+		ExecStart, 127,
+		"The command after -- could not be started. The exit code is 127 if it was not found and 126 if it could not be run.",
+		"Check its name and that it is on your PATH.",
+	},
+	{
+		Unready, 1,
+		"The gateway did not answer its readiness probe with 200: it is not running, still starting, or draining.",
+		"Check the address (--admin, EVENKEEL_ADMIN) and the gateway's log.",
+	},
+
+	{
+		Code(evenkeel.CodeUnreachable), 6,
+		"No connection to the upstream, or it broke before an answer, at every attempt.",
+		"Check the network, the proxy and upstream.url. evenkeel has tried as often as retry.max_attempts and the deadline allow.",
+	},
+	{
+		Code(evenkeel.CodeTimeout), 6,
+		"The upstream took the request and sent no first byte within timeouts.first_byte, at every attempt.",
+		"Try again later. If your answers take long to begin, raise timeouts.first_byte or stream them.",
+	},
+	{
+		Code(evenkeel.CodeBreaker), 6,
+		"So many calls to this upstream and model failed within the last minute that new ones are held back; one call every breaker.probe_every tests whether it has recovered.",
+		"Wait: retry-after names the next probe. Calls that may wait longer (evenkeel-max-wait) wait instead of failing.",
+	},
+	{
+		Code(evenkeel.CodeQueueFull), 6,
+		"queue.depth calls wait already; one more would only wait longer.",
+		"Slow down the callers, or raise queue.depth if memory allows.",
+	},
+	{
+		Code(evenkeel.CodeMaxWait), 6,
+		"The call would have had to wait longer than it may.",
+		"Raise evenkeel-max-wait or queue.max_wait, or lower the call's priority: batch calls may wait longer.",
+	},
+	{
+		Code(evenkeel.CodeDeadline), 6,
+		"The caller's deadline would have passed before an answer could come, so nothing more was sent.",
+		"Give the call more time (evenkeel-deadline, the SDK's timeout), or try again when the upstream is calm.",
+	},
+	{
+		Code(evenkeel.CodePaused), 6,
+		"A 429 named a time until which this organisation's calls are not accepted, and the call may not wait that long.",
+		"Wait as long as retry-after says, or raise the limit with Anthropic.",
+	},
+	{
+		Code(evenkeel.CodeDraining), 6,
+		"This gateway is shutting down and takes no new calls.",
+		"Send the call again: another instance, or the next one, answers it.",
+	},
+	{
+		Code(evenkeel.CodeBadHeader), 1,
+		"An evenkeel- request header has a value that cannot be read.",
+		"evenkeel-priority is interactive, normal or batch; evenkeel-max-wait and evenkeel-deadline are durations such as 20s; evenkeel-tag is [a-z0-9._-]{1,64}.",
+	},
+	{
+		Code(evenkeel.CodeBody), 1,
+		"The caller's request body could not be read to its end.",
+		"The caller hung up or sent less than it announced.",
+	},
+	{
+		Code(evenkeel.CodeGaveUp), 6,
+		"The answer is the upstream's own, of the last attempt: no further one was allowed, or none would have fit.",
+		"Try again later; evenkeel-trail tells what was tried. Raise retry.max_attempts or the deadline to try longer.",
+	},
+
+	{
+		Code(gateway.CodeTarget), 1,
+		"The request asks for something that is no path of the API: a full URL, CONNECT, Upgrade, OPTIONS *.",
+		"evenkeel is no general proxy. Set it as ANTHROPIC_BASE_URL, not as HTTP_PROXY.",
+	},
+	{
+		Code(gateway.CodeHost), 1,
+		"The Host header names neither localhost nor an address: a web page may be using your browser to reach this server (DNS rebinding).",
+		"If the name is yours, list it under hosts.",
+	},
+	{
+		Code(gateway.CodeOrigin), 1,
+		"A web page that is not allowed has sent the request.",
+		"If the page is yours, list it under origins.",
+	},
+	{
+		Code(gateway.CodeHeaderSize), 1,
+		"The request has more header than the API itself would accept.",
+		"Look for a header that grows, such as cookies or tags.",
+	},
+	{
+		Code(gateway.CodeClient), 4,
+		"Callers are listed under clients, and the request brought no token of one of them.",
+		"Send the token as x-api-key or as Authorization: Bearer.",
+	},
+	{
+		Code(gateway.CodePath), 1,
+		"The client may not use this path. With your key, messages, count_tokens and models are open to clients; batches and files belong to the whole organisation.",
+		"Widen clients[].paths if this client should have it.",
+	},
+	{
+		Code(gateway.CodeBodySlow), 1,
+		"The request body stopped coming.",
+		"Check the caller's network; the body is read whole before the call queues.",
+	},
+}
