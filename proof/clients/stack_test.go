@@ -1,0 +1,204 @@
+package clients
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/evenkeel-dev/evenkeel/sim"
+)
+
+// What must never be found in anything the binary prints.
+const (
+	secretKey    = "sk-ant-api03-proof-0123456789abcdef"
+	secretToken  = "proof-auth-token-fedcba9876543210"
+	secretPrompt = "What does the register say about Valparaíso, evenkeel-proof-prompt?"
+)
+
+// stack is evenkeel serve in front of evenkeel sim serve, each a process of
+// its own with every default on, and a tap in front of both.
+type stack struct {
+	url string // what a client is given as its base URL
+	tap *tap
+	sim string // base URL of the simulated API's control
+	api http.Client
+}
+
+// startStack runs until the test ends, and then looks for secrets in what the
+// two processes printed.
+func startStack(t *testing.T) *stack {
+	t.Helper()
+	simAddr, addr, admin := freeAddr(t), freeAddr(t), freeAddr(t)
+	s := &stack{sim: "http://" + simAddr}
+	t.Cleanup(s.api.CloseIdleConnections)
+	s.api.Transport = &http.Transport{}
+	s.run(t, s.sim+"/sim/attempts", "sim", "serve", "--listen", simAddr, "--profile", "calm")
+	s.run(t, "http://"+admin+"/readyz", "serve", "--listen", addr, "--admin", admin, "--upstream", s.sim)
+	s.tap = startTap(t, addr)
+	s.url = "http://" + s.tap.addr
+	return s
+}
+
+// freeAddr returns a loopback address nobody listens on. Somebody else could
+// take it before it is used; that has the odds of one port in thousands.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+// run starts the binary, waits until ready answers 200, and kills it when the
+// test ends: how it takes SIGTERM is another test's business.
+func (s *stack) run(t *testing.T, ready string, args ...string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, binary(t), args...)
+	cmd.Env, cmd.Dir = cleanEnv(), t.TempDir()
+	var out output
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("evenkeel %s: %v", args[0], err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait() // that it was killed is no news
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+		out.mustNotTell(t, args[0])
+	})
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		if s.status(ready) == http.StatusOK {
+			return
+		}
+		select {
+		case <-ended:
+			t.Fatalf("evenkeel %s ended before it was ready:\n%s", strings.Join(args, " "), out.String())
+		case <-time.After(20 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("evenkeel %s: not ready after 30s:\n%s", strings.Join(args, " "), out.String())
+		}
+	}
+}
+
+func (s *stack) status(url string) int {
+	resp, err := s.api.Get(url)
+	if err != nil {
+		return 0
+	}
+	_, _ = io.Copy(io.Discard, resp.Body)
+	_ = resp.Body.Close()
+	return resp.StatusCode
+}
+
+// attempts returns those of one call, which are known by their sim-call header.
+func (s *stack) attempts(t *testing.T, call string) []sim.Attempt {
+	t.Helper()
+	resp, err := s.api.Get(s.sim + "/sim/attempts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var of []sim.Attempt
+	for lines := json.NewDecoder(resp.Body); ; {
+		var a sim.Attempt
+		switch err := lines.Decode(&a); {
+		case errors.Is(err, io.EOF):
+			return of
+		case err != nil:
+			t.Fatalf("/sim/attempts: %v", err)
+		case a.Call == call:
+			of = append(of, a)
+		}
+	}
+}
+
+// setFaults replaces the rules in force at the simulated API.
+func (s *stack) setFaults(t *testing.T, rules ...sim.Rule) {
+	t.Helper()
+	body, err := json.Marshal(map[string]any{"faults": rules})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.sim+"/sim/faults", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := s.api.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode >= 300 {
+		text, _ := io.ReadAll(resp.Body)
+		t.Fatalf("POST /sim/faults: %s: %s", resp.Status, text)
+	}
+}
+
+// cleanEnv is an environment with no configuration, no home to find one in, and
+// no credentials.
+func cleanEnv(extra ...string) []string {
+	env := []string{"NO_PROXY=127.0.0.1", "GORACE=halt_on_error=0"}
+	for _, name := range []string{"PATH", "TMPDIR"} {
+		if v, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	return append(env, extra...)
+}
+
+// output collects what a process prints.
+type output struct {
+	mu  sync.Mutex // guards buf
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// mustNotTell fails the test if the output names a secret, or a data race that
+// a binary built with the race detector has found.
+func (o *output) mustNotTell(t *testing.T, name string) {
+	t.Helper()
+	text := o.String()
+	for what, secret := range map[string]string{
+		"the API key": secretKey, "the auth token": secretToken,
+		"the prompt": "evenkeel-proof-prompt", "the tool's answer": "record of",
+	} {
+		if strings.Contains(text, secret) {
+			t.Errorf("evenkeel %s printed %s", name, what)
+		}
+	}
+	if strings.Contains(text, "DATA RACE") || strings.Contains(text, "panic: ") {
+		t.Errorf("evenkeel %s has a data race or panicked", name)
+	}
+	if t.Failed() {
+		t.Logf("evenkeel %s printed:\n%s", name, text)
+	}
+}
