@@ -196,7 +196,10 @@ func (m *Machine) Next(ctx context.Context, now time.Time) Action {
 // wait is not wanted or would not fit.
 func (m *Machine) held(now time.Time, d Decision) Action {
 	h := d.Hold
-	if h.Reason == HoldBudget && m.budget.IsZero() {
+	switch {
+	case h.Reason != HoldBudget:
+		m.budget = time.Time{}
+	case m.budget.IsZero():
 		m.budget = now
 	}
 	open := h.Reason == HoldBreaker && m.policy.RefuseOpen

@@ -135,7 +135,7 @@ func (m *Memory) Admit(_ context.Context, now time.Time, need Need) Decision {
 	defer m.mu.Unlock()
 	m.ripen(now)
 	l := m.lane(need.Key)
-	hold, ticket := m.decide(now, need, l)
+	hold, ticket := m.decide(now, &need, l)
 	if hold.Reason != HoldNone {
 		return m.hold(now, need, l, hold)
 	}
@@ -152,20 +152,16 @@ func (m *Memory) Admit(_ context.Context, now time.Time, need Need) Decision {
 }
 
 // decide asks everything that can hold an attempt back, and takes from none
-// of it unless all agree.
-func (m *Memory) decide(now time.Time, need Need, l *lane) (Hold, breaker.Ticket) {
-	if until, told := m.pausedUntil(need); now.Before(until) {
+// of it unless all agree. The breaker is asked before the budget: a call that
+// waits for both waits for the breaker, which names a time, and what the
+// breaker lets out one by one (a probe, a place in the ramp) is bounded by
+// that and needs no paying.
+func (m *Memory) decide(now time.Time, need *Need, l *lane) (Hold, breaker.Ticket) {
+	if until, told := m.pausedUntil(*need); now.Before(until) {
 		jitter := time.Duration(m.cfg.Rand() * float64(max(250*time.Millisecond, told/10)))
 		return Hold{Reason: HoldPause, Until: until.Add(jitter)}, breaker.Ticket{}
 	}
-	pays := need.Price > 0 && !need.Paid
-	purse := m.purse(need, l)
-	if pays && purse.Level() < need.Price {
-		if next := m.floor(need).Next(now); next.After(now) {
-			return Hold{Reason: HoldBudget, Until: next}, breaker.Ticket{}
-		}
-	}
-	d := m.askBreaker(now, need, l, m.held[need.Call])
+	d, placed := m.askBreaker(now, *need, l)
 	if !d.OK {
 		reason := HoldBreaker
 		if d.Ramp {
@@ -173,21 +169,29 @@ func (m *Memory) decide(now time.Time, need Need, l *lane) (Hold, breaker.Ticket
 		}
 		return Hold{Reason: reason, Until: d.Until}, breaker.Ticket{}
 	}
-	if pays {
-		purse.WithdrawFor(m.floor(need), now, need.Price)
+	if need.Price == 0 || need.Paid {
+		return Hold{}, d.Ticket
+	}
+	if placed || d.Ticket.Probe {
+		need.Price, need.Repeat = 0, true // paid nothing, earns nothing
+		return Hold{}, d.Ticket
+	}
+	if floor := m.floor(*need); !m.purse(*need, l).WithdrawFor(floor, now, need.Price) {
+		return Hold{Reason: HoldBudget, Until: floor.Next(now)}, breaker.Ticket{}
 	}
 	return Hold{}, d.Ticket
 }
 
 // askBreaker asks the lane's breaker. A call whose place in the ramp has come
 // has a promise; one that was held while the breaker was open gets a place.
-func (m *Memory) askBreaker(now time.Time, need Need, l *lane, h *holding) breaker.Decision {
+func (m *Memory) askBreaker(now time.Time, need Need, l *lane) (d breaker.Decision, placed bool) {
 	mayProbe := need.Key.Path == claude.Messages
+	h := m.held[need.Call]
 	if h != nil && h.reason == HoldRamp && !now.Before(h.until) {
-		return l.breaker.AdmitSlot(now, mayProbe)
+		return l.breaker.AdmitSlot(now, mayProbe), true
 	}
 	waited := h != nil && (h.reason == HoldBreaker || h.reason == HoldRamp)
-	return l.breaker.Admit(now, mayProbe, waited, m.cfg.Rand())
+	return l.breaker.Admit(now, mayProbe, waited, m.cfg.Rand()), waited
 }
 
 // hold enters a call among those that wait, or refuses it when too many do.

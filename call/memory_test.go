@@ -255,6 +255,32 @@ func TestMemory_breaker(t *testing.T) {
 	})
 }
 
+// TestMemory_breakerBeforeBudget: a retry that waits for both waits for the
+// breaker, and what the breaker lets out one by one is not paid for again.
+func TestMemory_breakerBeforeBudget(t *testing.T) {
+	d := newDesk(t, MemoryConfig{})
+	d.spend()
+	poor, _ := d.retry(overloaded)
+	if got := d.admit(poor).Hold.Reason; got != HoldBudget {
+		t.Fatalf("held by %v, want the budget", got)
+	}
+	for range 20 {
+		d.fail()
+	}
+	if got := d.admit(poor).Hold.Reason; got != HoldBreaker {
+		t.Fatalf("with the breaker open: held by %v, want the breaker", got)
+	}
+	d.now = start.Add(30 * time.Second)
+	probe := d.admit(poor)
+	if !probe.Ticket.Probe {
+		t.Fatalf("got %+v, want to be the probe without paying", probe)
+	}
+	d.Settle(ctx, d.now, probe.Ticket, End{Verdict: good, Call: Succeeded})
+	if got := d.budget(); got != 0 {
+		t.Errorf("budget %d, want 0: what was not paid for earns nothing", got)
+	}
+}
+
 func TestMemory_queueIsBounded(t *testing.T) {
 	d := newDesk(t, MemoryConfig{QueueDepth: 3})
 	for range 20 {
