@@ -38,7 +38,8 @@ type tally struct {
 func NewLog(l *slog.Logger) *Log {
 	log := &Log{waits: make(map[string]time.Time), refusals: make(map[refusal]*tally)}
 	log.logger.Store(l)
-	log.Queue = newQueue(log.write, log.tick)
+	log.Queue = newQueue(log.tick)
+	go log.run(log.write)
 	return log
 }
 

@@ -16,7 +16,7 @@ const queueLength = 4096
 type Queue struct {
 	events  chan Event
 	dropped atomic.Uint64
-	idle    func() // called when the queue has run empty, and each second; may be nil
+	idle    func() // called each second and at the end; may be nil
 	stop    chan struct{}
 	done    chan struct{}
 	once    sync.Once
@@ -24,17 +24,20 @@ type Queue struct {
 
 // NewQueue starts the goroutine that calls read for each event. [Queue.Close]
 // ends it.
-func NewQueue(read func(Event)) *Queue { return newQueue(read, nil) }
+func NewQueue(read func(Event)) *Queue {
+	q := newQueue(nil)
+	go q.run(read)
+	return q
+}
 
-func newQueue(read func(Event), tick func()) *Queue {
-	q := &Queue{
+// newQueue returns a queue that nobody reads yet.
+func newQueue(idle func()) *Queue {
+	return &Queue{
 		events: make(chan Event, queueLength),
-		idle:   tick,
+		idle:   idle,
 		stop:   make(chan struct{}),
 		done:   make(chan struct{}),
 	}
-	go q.run(read)
-	return q
 }
 
 func (q *Queue) run(read func(Event)) {
