@@ -105,7 +105,10 @@ func (d *decoder) syntax(source string, err error) {
 			e.At = fmt.Sprintf("%s:%d:%d", source, le.Mark.Line, le.Mark.Column)
 		}
 	}
-	d.errs = append(d.errs, e.Hint("write ${VAR} in quotes inside { }"))
+	if strings.Contains(err.Error(), "flow") {
+		e = e.Hint("write ${VAR} in quotes inside { }")
+	}
+	d.errs = append(d.errs, e)
 }
 
 // text puts the value of a variable or a flag into a key.
@@ -329,6 +332,9 @@ func (d *decoder) wrong(n *yaml.Node, path, want string, got *yaml.Node) {
 }
 
 func (d *decoder) unknown(key *yaml.Node, path string, siblings []string) {
+	if len(d.errs) >= maxErrors {
+		return
+	}
 	e := ekerr.New(ekerr.ConfigKey, "unknown key %q%s", clip(key.Value), under(path))
 	if near := nearest(key.Value, siblings); near != "" {
 		e = e.Hint("did you mean %q?", near)
@@ -341,7 +347,13 @@ func (d *decoder) unknown(key *yaml.Node, path string, siblings []string) {
 	d.fail(key, e)
 }
 
+// maxErrors are told at once. Who has more has given us another kind of file.
+const maxErrors = 100
+
 func (d *decoder) fail(n *yaml.Node, e *ekerr.Error) {
+	if len(d.errs) >= maxErrors {
+		return
+	}
 	e.At = d.at(n)
 	d.errs = append(d.errs, e)
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -274,6 +275,17 @@ func TestLoad_suggests(t *testing.T) {
 		if got := ekerr.All(err)[0].Do; !slices.Contains(got, want) {
 			t.Errorf("%s: hints %q, want %q among them", file, got, want)
 		}
+	}
+}
+
+func TestLoad_anotherKindOfFile(t *testing.T) {
+	var file strings.Builder
+	for i := range 20_000 {
+		fmt.Fprintf(&file, "k%d: 1\n", i)
+	}
+	_, err := load(file.String(), nil)
+	if got, want := len(ekerr.All(err)), maxErrors; got != want {
+		t.Errorf("told %d errors, want %d at most", got, want)
 	}
 }
 

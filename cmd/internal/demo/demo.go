@@ -79,7 +79,7 @@ func Run(ctx context.Context, opts Options) (Comparison, error) {
 	if err != nil {
 		return Comparison{}, err
 	}
-	show := &show{opts: opts, stage: s, phases: phases, script: script, counts: counts, began: time.Now()}
+	show := &show{opts: opts, stage: s, phases: phases, script: script, counts: counts, began: time.Now(), changes: make(chan int, len(script)+1)}
 	defer s.close()
 	show.play(ctx)
 	select {

@@ -15,7 +15,7 @@ func (s *show) screen(width int, p paint) []string {
 	space := width - len(title) - 3 - utf8.RuneCountInString(made) - len(elapsed)
 	lines := []string{p.bold(title) + "   " + p.yellow(made) + strings.Repeat(" ", max(2, space)) + elapsed}
 	lines = append(lines, s.invitation(width, p), "", s.strip(p))
-	_, meaning := s.now()
+	_, meaning := s.about(int(s.phase.Load()))
 	lines = append(lines, paragraph(meaning, width, p.bold)...)
 	lines = append(lines, paragraph("evenkeel: "+sentence(s.stage.transport.Snapshot()), width, plainly)...)
 	lines = append(lines, "")

@@ -19,9 +19,10 @@ type show struct {
 	counts *tally
 	began  time.Time
 
-	phase atomic.Int64 // played now; len(phases) in the tail
-	seen  atomic.Int64 // the last phase of the table that has begun
-	cut   atomic.Bool  // ended before its time
+	phase   atomic.Int64 // played now; len(phases) in the tail
+	changes chan int     // of phase; has room for all
+	seen    atomic.Int64 // the last phase of the table that has begun
+	cut     atomic.Bool  // ended before its time
 }
 
 // play returns when all calls have ended, the time is up, or ctx has ended.
@@ -69,14 +70,14 @@ func (s *show) arrive(ctx context.Context, calls *sync.WaitGroup) {
 
 // enter begins a stretch, or the tail, in which the API stays as it was.
 func (s *show) enter(i int) {
-	if i == len(s.script) {
-		s.phase.Store(int64(len(s.phases)))
-		return
+	phase := len(s.phases)
+	if i < len(s.script) {
+		phase = s.script[i].phase
+		s.phases[phase].begin(s.stage.api)
+		s.seen.Store(max(s.seen.Load(), int64(phase)))
 	}
-	phase := s.script[i].phase
-	s.phases[phase].begin(s.stage.api)
 	s.phase.Store(int64(phase))
-	s.seen.Store(max(s.seen.Load(), int64(phase)))
+	s.changes <- phase
 }
 
 func (s *show) call(ctx context.Context, phase int, side side, r request) {

@@ -110,24 +110,22 @@ func (c Comparison) table(width int, p paint) []string {
 
 // block is a table with the columns of some sides.
 func (c Comparison) block(l layout, p paint, of ...side) []string {
-	between := strings.Repeat(" ", gap)
+	between, title := strings.Repeat(" ", gap), strings.Repeat(" ", phaseWidth+callsWidth)
 	if l.stacked {
-		between = ""
+		between, title = "", ""
 	}
-	title := strings.Repeat(" ", phaseWidth+callsWidth)
-	if l.stacked {
-		title = ""
-	}
-	head := left("began in", phaseWidth) + right("calls", callsWidth)
+	titles, heads := []string{title}, []string{left("began in", phaseWidth) + right("calls", callsWidth)}
 	for _, s := range of {
-		title += between + p.bold(right(sideNames[s], l.side()))
-		head += between
+		titles = append(titles, p.bold(right(sideNames[s], l.side())))
+		var head strings.Builder
 		for _, col := range l.columns {
-			head += right(col.head, col.width)
+			head.WriteString(right(col.head, col.width))
 		}
+		heads = append(heads, head.String())
 	}
+	head := strings.Join(heads, between)
 	rule := strings.Repeat("─", utf8.RuneCountInString(head))
-	lines := []string{title, p.dim(head), p.dim(rule)}
+	lines := []string{strings.Join(titles, between), p.dim(head), p.dim(rule)}
 	for _, r := range c.Phases {
 		lines = append(lines, l.row(r, p, between, of))
 	}
@@ -135,18 +133,19 @@ func (c Comparison) block(l layout, p paint, of ...side) []string {
 }
 
 func (l layout) row(r Row, p paint, between string, of []side) string {
-	line := left(r.Phase, phaseWidth) + right(fmt.Sprint(r.of(of[0]).Calls), callsWidth)
+	parts := []string{left(r.Phase, phaseWidth) + right(fmt.Sprint(r.of(of[0]).Calls), callsWidth)}
 	for _, s := range of {
-		line += between
+		var cells strings.Builder
 		for _, col := range l.columns {
 			cell := right(col.text(r.of(s)), col.width)
 			if col.hue != nil {
 				cell = col.hue(p, r.of(s), cell)
 			}
-			line += cell
+			cells.WriteString(cell)
 		}
+		parts = append(parts, cells.String())
 	}
-	return line
+	return strings.Join(parts, between)
 }
 
 func success(s Side) string {

@@ -3,6 +3,7 @@ package demo
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 )
 
@@ -27,30 +28,30 @@ func (s *show) plain(over <-chan struct{}) {
 	say("  evenkeel       %s", s.stage.gatewayURL)
 	say("  to take part   export ANTHROPIC_BASE_URL=%s   (any key will do)", s.stage.gatewayURL)
 	say("  %s", patienceFor(s.opts.For))
-	tick := time.NewTicker(100 * time.Millisecond)
+	tick := time.NewTicker(plainEvery)
 	defer tick.Stop()
-	phase, last := -1, s.began
+	phase := func(i int) {
+		name, meaning := s.about(i)
+		say("%s  %-9s %s", clock(time.Since(s.began)), name, meaning)
+	}
 	for {
-		if now := int(s.phase.Load()); now != phase {
-			phase = now
-			name, meaning := s.now()
-			say("%s  %-9s %s", clock(time.Since(s.began)), name, meaning)
-		}
-		if time.Since(last) >= plainEvery {
-			last = time.Now()
-			say("%s            %s", clock(time.Since(s.began)), s.progress())
-		}
 		select {
-		case <-over:
-			return
+		case i := <-s.changes:
+			phase(i)
 		case <-tick.C:
+			say("%s            %s", clock(time.Since(s.began)), s.progress())
+		case <-over:
+			for len(s.changes) > 0 {
+				phase(<-s.changes)
+			}
+			return
 		}
 	}
 }
 
-// now returns the name of what is being played, and what it means.
-func (s *show) now() (name, meaning string) {
-	if i := int(s.phase.Load()); i < len(s.phases) {
+// about returns the name of a phase, or of the tail, and what it means.
+func (s *show) about(i int) (name, meaning string) {
+	if i < len(s.phases) {
 		return s.phases[i].name, s.phases[i].meaning
 	}
 	return "the end", "No more calls begin; those under way may end."
@@ -107,12 +108,9 @@ func (s *show) live(over <-chan struct{}) {
 func (s *show) frame() string {
 	columns, rows := s.opts.Live.Size()
 	lines := s.screen(columns, paint(s.opts.Live.Color))
-	text := home
-	for i, line := range lines[:min(len(lines), rows)] {
-		if i > 0 {
-			text += "\r\n"
-		}
-		text += clip(line, columns) + clearLine
+	lines = lines[:min(len(lines), rows)]
+	for i, line := range lines {
+		lines[i] = clip(line, columns) + clearLine
 	}
-	return text + clearBelow
+	return home + strings.Join(lines, "\r\n") + clearBelow
 }
