@@ -124,6 +124,7 @@ const (
 	Continues CallEnd = iota // more attempts may follow
 	Succeeded
 	GaveUp    // the last attempt failed and none will follow
+	Starved   // the last attempt failed, and the budget would not pay for another
 	Uncounted // ended for a reason that says nothing about the upstream
 )
 

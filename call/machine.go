@@ -347,14 +347,21 @@ func (m *Machine) settle(ctx context.Context, now time.Time, end End) Settled {
 
 // giveUp ends a call that holds no ticket.
 func (m *Machine) giveUp(now time.Time, h Hold) Action {
-	end := Uncounted
-	// What a call gives up on while the breaker is open or a limit pauses it
-	// is known already; what it gives up on otherwise is news.
-	if m.health == classify.Failure && h.Reason != HoldBreaker && h.Reason != HoldRamp && h.Reason != HoldPause {
-		end = GaveUp
-	}
-	m.leave(now, end)
+	m.leave(now, m.endWithout(h.Reason))
 	return m.finalAction(now, h)
+}
+
+// endWithout is how a call ends that waits for the given reason and may not
+// any longer. What it gives up on while the breaker is open or a limit pauses
+// it is known already; what it gives up on otherwise is news.
+func (m *Machine) endWithout(why HoldReason) CallEnd {
+	switch {
+	case m.health != classify.Failure, why == HoldBreaker, why == HoldRamp, why == HoldPause:
+		return Uncounted
+	case why == HoldBudget:
+		return Starved
+	}
+	return GaveUp
 }
 
 func (m *Machine) leave(now time.Time, end CallEnd) {

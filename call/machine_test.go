@@ -256,8 +256,8 @@ func TestMachine_heldBack(t *testing.T) {
 		if waited := now.Sub(start); a.Kind != Return || waited < 45*time.Second || waited > time.Minute {
 			t.Errorf("ended with %+v after %v, want Return within the minute", a, waited)
 		}
-		if got := adm.left; len(got) != 1 || got[0] != GaveUp {
-			t.Errorf("told %v, want one call given up", got)
+		if got := adm.left; len(got) != 1 || got[0] != Starved {
+			t.Errorf("told %v, want one call that was starved", got)
 		}
 	})
 	t.Run("a deadline that has passed while waiting", func(t *testing.T) {

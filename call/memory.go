@@ -21,6 +21,14 @@ import (
 // next.
 const earlyGood = 5 * time.Second
 
+// answering is how recently an upstream must have answered anyone for a call
+// that the budget starved to say nothing about it. In an outage nobody is
+// answered, and starved calls are the only ones that end: they must open the
+// breaker. Under partial failure, and just after an outage, it was the budget
+// that ended them, and a breaker that opens then makes a bad hour worse. As
+// long as the budget's floor: one retry in that time is always tried.
+const answering = retry.DefaultFloor
+
 // maxLanes and maxScopes bound what junk model names and keys can fill. The
 // least recently used one is forgotten.
 const (
@@ -67,6 +75,7 @@ type lane struct {
 	budget   *retry.Budget
 	inFlight int
 	lost     time.Time // when a connection last died under an attempt
+	good     time.Time // when an attempt last brought content or its answer
 	forProbe map[ID]*holding
 	forMoney []*holding // longest wait first; may name calls that have gone
 }
@@ -221,6 +230,7 @@ func (m *Memory) Content(_ context.Context, now time.Time, t Ticket) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if f := m.flights[t.ID]; f != nil {
+		f.lane.good = now
 		f.lane.breaker.Content(now, &f.ticket)
 		m.wakeForProbe(f.lane)
 	}
@@ -261,6 +271,7 @@ func (m *Memory) result(now time.Time, f *flight, end End) breaker.Result {
 	v := end.Verdict
 	switch {
 	case end.Call == Succeeded:
+		f.lane.good = now
 		return breaker.Good
 	case v.Health != classify.Failure:
 		return breaker.Ignored
@@ -319,7 +330,7 @@ func (m *Memory) Leave(now time.Time, need Need, end CallEnd) {
 		m.purse(need, l).Deposit(need.Price)
 		m.wakeForMoney(need, l)
 	}
-	if end == GaveUp {
+	if end == GaveUp || end == Starved && now.Sub(l.good) > answering {
 		l.breaker.Count(now, breaker.Failure)
 	}
 	m.wakeForProbe(l)

@@ -281,6 +281,23 @@ func TestMemory_breakerBeforeBudget(t *testing.T) {
 	}
 }
 
+func TestMemory_starvedCallsCountOnlyWhileNobodyIsAnswered(t *testing.T) {
+	for name, answered := range map[string]bool{"in an outage": false, "while others are answered": true} {
+		d := newDesk(t, MemoryConfig{})
+		d.now = d.now.Add(time.Minute)
+		if answered {
+			d.succeed()
+		}
+		for range 25 {
+			d.Leave(d.now, d.need(), Starved)
+		}
+		want := map[bool]string{false: "open", true: "closed"}[answered]
+		if got := d.Lanes(d.now)[0].State; got != want {
+			t.Errorf("%s: 25 starved calls leave the breaker %s, want %s", name, got, want)
+		}
+	}
+}
+
 func TestMemory_queueIsBounded(t *testing.T) {
 	d := newDesk(t, MemoryConfig{QueueDepth: 3})
 	for range 20 {
