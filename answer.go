@@ -84,7 +84,7 @@ func (a *attempt) readPlain(resp *http.Response, l limit) error {
 		buf = buf[:len(buf)+n]
 		a.alive()
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			_ = resp.Body.Close()
 			resp.Body = newBytes(buf)
 			a.cancel(nil)

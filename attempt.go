@@ -56,7 +56,7 @@ func (h hidden) Value(key any) any {
 }
 
 // begin makes a the attempt of a caller with the given context.
-func (a *attempt) begin(parent context.Context) {
+func (a *attempt) begin(parent context.Context) { //nolint:contextcheck // hidden is the parent, but for its trace
 	a.parent = parent
 	if a.callers = httptrace.ContextClientTrace(parent); a.callers != nil {
 		a.trace = *a.callers

@@ -2,6 +2,7 @@ package evenkeel
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"sync"
@@ -69,7 +70,7 @@ func (p *payload) read(announced int64, m Memory) error {
 	for {
 		n, err := p.orig.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			p.kept, p.isKept = buf, true
 			err := p.orig.Close()
 			p.orig = nil

@@ -61,7 +61,9 @@ type step struct {
 // open describes the call and makes its machine.
 func (x *exchange) open() error {
 	if err := x.desc.headers(x.req, x.t.seed); err != nil {
-		err.(*Error).Call = x.name
+		if own, ok := errors.AsType[*Error](err); ok {
+			own.Call = x.name
+		}
 		x.body.orig, x.body.ledger = x.req.Body, &x.t.bodies
 		return err
 	}
@@ -202,7 +204,7 @@ func (x *exchange) attempt(ctx context.Context, a call.Action) call.Action {
 	at.begin(ctx)
 	x.cur, x.resp = at, nil
 	start := time.Now()
-	resp, err := x.send(at, start)
+	resp, err := x.send(at, start) //nolint:bodyclose // handed to the caller, kept, or closed when it is judged
 	now := time.Now()
 	o := classify.Outcome{Path: x.desc.path, Effects: x.desc.effects, Sent: at.sent(), Now: now}
 	if err != nil {

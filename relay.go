@@ -114,7 +114,7 @@ func (b *body) finish(err error) error {
 		err = ErrIdle
 	case classify.FaultCut:
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			err = ErrTruncated
 		case b.events != nil:
 			err = fmt.Errorf("%w: %w", ErrTruncated, redacted(err))
@@ -145,14 +145,14 @@ func (b *body) outcome(err error) classify.Outcome {
 	case s.Error.Type != "":
 		o.Fault, o.Error = classify.FaultErrorEvent, s.Error
 	case b.events != nil && s.Whole():
-	case err == io.EOF && b.events == nil:
-	case err == io.EOF:
+	case errors.Is(err, io.EOF) && b.events == nil:
+	case errors.Is(err, io.EOF):
 		o.Fault = classify.FaultCut
-	case err == errClosed && b.events == nil && b.complete():
+	case errors.Is(err, errClosed) && b.events == nil && b.complete():
 	case b.at == nil:
 	case errors.Is(context.Cause(b.at.ctx), ErrIdle):
 		o.Fault = classify.FaultIdle
-	case err == errClosed || b.at.parent.Err() != nil:
+	case errors.Is(err, errClosed) || b.at.parent.Err() != nil:
 		o.Fault = classify.FaultCaller
 		if !b.last.IsZero() {
 			o.SinceByte = o.Now.Sub(b.last)

@@ -57,10 +57,10 @@ func TestTransport_streams(t *testing.T) {
 				if a.body != "" && !strings.HasSuffix(a.body, "\n\n") {
 					t.Errorf("passed half an event: …%q", a.body[max(0, len(a.body)-40):])
 				}
-				if got := seen.last(observe.CallDone); got.Kind == 0 {
-					t.Error("the end of the call was not told")
+				if got := seen.last(observe.CallDone); got.Reason != tt.reason {
+					t.Errorf("the call is told to have ended as %q, want %q", got.Reason, tt.reason)
 				}
-				if tt.err == evenkeel.ErrIdle && a.took < 3*time.Minute {
+				if errors.Is(tt.err, evenkeel.ErrIdle) && a.took < 3*time.Minute {
 					t.Errorf("gave the stream up after %v, want the idle limit of 3m", a.took)
 				}
 			})

@@ -97,8 +97,10 @@ func TestBreaker_countsEarly(t *testing.T) {
 		steps []step
 	}{
 		{"calls in flight for five seconds outweigh quick failures", []step{
-			{0, "ask a", "pass", Closed}, {0, "ask b", "pass", Closed},
-			{5, "early a", "", Closed}, {5, "early b", "", Closed},
+			{0, "ask a", "pass", Closed},
+			{0, "ask b", "pass", Closed},
+			{5, "early a", "", Closed},
+			{5, "early b", "", Closed},
 			{5, "14 good", "", Closed},
 			{6, "4 fail", "", Closed}, // 4 of 20
 			{6, "1 fail", "", Open},
@@ -113,8 +115,10 @@ func TestBreaker_countsEarly(t *testing.T) {
 		}},
 		{"booked early, it is not booked again at its end", []step{
 			{0, "ask a", "pass", Closed},
-			{5, "early a", "", Closed}, {6, "early a", "", Closed},
-			{7, "good a", "", Closed}, {8, "good a", "", Closed},
+			{5, "early a", "", Closed},
+			{6, "early a", "", Closed},
+			{7, "good a", "", Closed},
+			{8, "good a", "", Closed},
 			{8, "14 good", "", Closed},
 			{9, "4 fail", "", Closed}, // 4 of 19
 			{9, "1 fail", "", Open},   // 5 of 20
@@ -144,10 +148,14 @@ func TestBreaker_countsEarly(t *testing.T) {
 			{0, "ask a", "pass", Closed},
 			{5, "early a", "", Closed},
 			{5, "19 fail", "", Open}, // of 20
-			{35, "ask p", "probe", Open}, {35, "good p", "", HalfOpen},
-			{35, "ask q", "probe", HalfOpen}, {35, "good q", "", HalfOpen},
-			{35, "ask r", "probe", HalfOpen}, {35, "good r", "", HalfOpen},
-			{35, "ask s", "probe", HalfOpen}, {35, "good s", "", Closed},
+			{35, "ask p", "probe", Open},
+			{35, "good p", "", HalfOpen},
+			{35, "ask q", "probe", HalfOpen},
+			{35, "good q", "", HalfOpen},
+			{35, "ask r", "probe", HalfOpen},
+			{35, "good r", "", HalfOpen},
+			{35, "ask s", "probe", HalfOpen},
+			{35, "good s", "", Closed},
 			{36, "fail a", "", Closed},
 			{36, "16 good", "", Closed},
 			{36, "4 fail", "", Closed}, // 4 of 20
@@ -229,8 +237,10 @@ func TestBreaker_whileOpen(t *testing.T) {
 			step{601, "ask b", "probe", HalfOpen},
 		)},
 		{"results of calls sent before the trip are dropped", Config{}, []step{
-			{0, "ask old1", "pass", Closed}, {0, "ask old2", "pass", Closed},
-			{0, "ask old3", "pass", Closed}, {0, "ask old4", "pass", Closed},
+			{0, "ask old1", "pass", Closed},
+			{0, "ask old2", "pass", Closed},
+			{0, "ask old3", "pass", Closed},
+			{0, "ask old4", "pass", Closed},
 			{0, "20 fail", "", Open},
 			{1, "good old1", "", Open},
 			{1, "content old1", "", Open},

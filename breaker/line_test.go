@@ -56,7 +56,7 @@ func play(t *testing.T, cfg Config, steps []step) {
 func (p player) do(now time.Time, do string) string {
 	var n int
 	var verb, name string
-	if fmt.Sscanf(do, "%d %s", &n, &verb); n > 0 {
+	if _, err := fmt.Sscanf(do, "%d %s", &n, &verb); err == nil {
 		for range n {
 			d := p.Admit(now, true, false, 0)
 			if !d.OK || d.Ticket.Probe {

@@ -57,6 +57,7 @@ type Need struct {
 	Price    int       // of this retry; 0 for a first attempt
 	Purse    classify.Purse
 	Paid     bool // Settle has already charged Price
+	Counted  bool // Settle has already counted the call as a failure
 	Repeat   bool // the caller itself is retrying: earns no budget
 	Fast     bool // asks for fast mode, which has limits of its own
 }
@@ -124,7 +125,6 @@ const (
 	Continues CallEnd = iota // more attempts may follow
 	Succeeded
 	GaveUp    // the last attempt failed and none will follow
-	Starved   // the last attempt failed, and the budget would not pay for another
 	Uncounted // ended for a reason that says nothing about the upstream
 )
 
@@ -140,8 +140,9 @@ type End struct {
 
 // Settled is the reply to Settle.
 type Settled struct {
-	Paid  bool // End.Retry was asked and the budget has charged it
-	State State
+	Paid    bool // End.Retry was asked and the budget has charged it
+	Counted bool // the breaker counts the call as a failure: it may only wait now
+	State   State
 }
 
 // String returns the reason as logs and snapshots spell it.

@@ -142,6 +142,7 @@ type Machine struct {
 	price    int           // of the retry that comes next
 	purse    classify.Purse
 	paid     bool             // that retry is paid for
+	counted  bool             // the breaker counts this call as a failure
 	health   classify.Health  // of the last attempt
 	stored   bool             // an answer of an earlier attempt is kept
 	last     classify.Verdict // of the last attempt judged
@@ -283,6 +284,7 @@ func (m *Machine) again(ctx context.Context, now time.Time, v classify.Verdict, 
 	}
 	s := m.settle(ctx, now, End{Verdict: v, Call: Continues, Retry: true})
 	m.price, m.purse, m.paid = v.Price, v.Purse, s.Paid
+	m.counted = m.counted || s.Counted
 	if !s.Paid {
 		m.budget = now
 	}
@@ -315,6 +317,7 @@ func (m *Machine) Finish(ctx context.Context, now time.Time, v classify.Verdict)
 	if m.phase != delivering {
 		return
 	}
+	m.last = v
 	m.settle(ctx, now, m.endOf(v))
 	m.phase = over
 }
@@ -353,13 +356,14 @@ func (m *Machine) giveUp(now time.Time, h Hold) Action {
 
 // endWithout is how a call ends that waits for the given reason and may not
 // any longer. What it gives up on while the breaker is open or a limit pauses
-// it is known already; what it gives up on otherwise is news.
+// it is known already, and so is what the budget ended; the rest is news.
 func (m *Machine) endWithout(why HoldReason) CallEnd {
-	switch {
-	case m.health != classify.Failure, why == HoldBreaker, why == HoldRamp, why == HoldPause:
+	switch why {
+	case HoldBreaker, HoldRamp, HoldPause, HoldBudget:
 		return Uncounted
-	case why == HoldBudget:
-		return Starved
+	}
+	if m.health != classify.Failure {
+		return Uncounted
 	}
 	return GaveUp
 }
@@ -399,7 +403,7 @@ func (m *Machine) need() Need {
 	return Need{
 		Call: m.call.ID, Key: m.call.Key, Scope: m.call.Scope, Class: m.call.Class,
 		Arrived: m.call.Arrived, Deadline: m.call.Deadline, Attempt: m.attempts + 1,
-		Price: m.price, Purse: m.purse, Paid: m.paid, Repeat: m.call.Repeat, Fast: m.call.Fast,
+		Price: m.price, Purse: m.purse, Paid: m.paid, Counted: m.counted, Repeat: m.call.Repeat, Fast: m.call.Fast,
 	}
 }
 

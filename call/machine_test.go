@@ -145,7 +145,8 @@ func TestMachine_end(t *testing.T) {
 		{"six attempts, then the upstream's own answer", Call{}, times(6, overloaded, true), Deliver, 6, true, GaveUp},
 		{"six attempts without any answer", Call{}, times(6, lost, false), Refuse, 6, false, GaveUp},
 		{
-			"later attempts bring no answer: the last one stands", Call{},
+			"later attempts bring no answer: the last one stands",
+			Call{},
 			append(times(1, overloaded, true), times(5, lost, false)...), Return, 6, true, GaveUp,
 		},
 		{"a body that cannot be sent again", Call{Once: true}, times(1, overloaded, true), Deliver, 1, true, GaveUp},
@@ -256,8 +257,8 @@ func TestMachine_heldBack(t *testing.T) {
 		if waited := now.Sub(start); a.Kind != Return || waited < 45*time.Second || waited > time.Minute {
 			t.Errorf("ended with %+v after %v, want Return within the minute", a, waited)
 		}
-		if got := adm.left; len(got) != 1 || got[0] != Starved {
-			t.Errorf("told %v, want one call that was starved", got)
+		if got := adm.left; len(got) != 1 || got[0] != Uncounted {
+			t.Errorf("told %v, want nothing new: Settle has told it", got)
 		}
 	})
 	t.Run("a deadline that has passed while waiting", func(t *testing.T) {

@@ -22,11 +22,8 @@ import (
 const earlyGood = 5 * time.Second
 
 // answering is how recently an upstream must have answered anyone for a call
-// that the budget starved to say nothing about it. In an outage nobody is
-// answered, and starved calls are the only ones that end: they must open the
-// breaker. Under partial failure, and just after an outage, it was the budget
-// that ended them, and a breaker that opens then makes a bad hour worse. As
-// long as the budget's floor: one retry in that time is always tried.
+// that the budget will not let retry to say nothing about it. It is the
+// budget's floor: in that time one retry is always tried.
 const answering = retry.DefaultFloor
 
 // maxLanes and maxScopes bound what junk model names and keys can fill. The
@@ -248,26 +245,39 @@ func (m *Memory) Settle(_ context.Context, now time.Time, t Ticket, end End) Set
 	delete(m.flights, t.ID)
 	f.landed = true
 	f.lane.inFlight--
-	f.lane.breaker.Report(now, &f.ticket, m.result(now, f, end))
 	m.pay(f, end)
 	if !end.PauseUntil.IsZero() {
 		m.pause(f.need, end)
 	}
-	var s Settled
-	if end.Retry && end.Verdict.Price > 0 {
-		next := f.need
-		next.Price, next.Purse = end.Verdict.Price, end.Verdict.Purse
-		s.Paid = m.purse(next, f.lane).WithdrawFor(m.floor(next), now, next.Price)
-	} else {
-		s.Paid = end.Retry
-	}
+	s := m.next(now, f, end)
+	f.lane.breaker.Report(now, &f.ticket, m.result(now, f, end, s))
 	s.State = m.state(now, f.lane)
 	m.wakeForProbe(f.lane)
 	return s
 }
 
+// next pays for the retry that follows, if one does and the budget can.
+//
+// If it cannot, the call may only wait, and is counted as a failure now, when
+// the evidence is fresh, and not when it stops waiting: in an outage such
+// calls are most that end, and must open the breaker. But an upstream that has
+// just answered others is not to blame for what the budget does not allow.
+// Counted regardless, such calls opened the breaker under partial failure and
+// just after outages.
+func (m *Memory) next(now time.Time, f *flight, end End) (s Settled) {
+	if !end.Retry {
+		return s
+	}
+	next := f.need
+	next.Price, next.Purse = end.Verdict.Price, end.Verdict.Purse
+	s.Paid = m.purse(next, f.lane).WithdrawFor(m.floor(next), now, next.Price)
+	s.Counted = !s.Paid && !f.need.Counted && end.Verdict.Health == classify.Failure &&
+		now.Sub(f.lane.good) > answering
+	return s
+}
+
 // result says what the breaker is told of an attempt's end.
-func (m *Memory) result(now time.Time, f *flight, end End) breaker.Result {
+func (m *Memory) result(now time.Time, f *flight, end End, s Settled) breaker.Result {
 	v := end.Verdict
 	switch {
 	case end.Call == Succeeded:
@@ -275,8 +285,8 @@ func (m *Memory) result(now time.Time, f *flight, end End) breaker.Result {
 		return breaker.Good
 	case v.Health != classify.Failure:
 		return breaker.Ignored
-	case end.Call == Continues:
-		return breaker.Retrying
+	case end.Call == Continues && !s.Counted, f.need.Counted:
+		return breaker.Retrying // a call is one failure at most
 	}
 	// One connection can carry a hundred streams. When it dies it is one
 	// failure, not a hundred.
@@ -330,7 +340,7 @@ func (m *Memory) Leave(now time.Time, need Need, end CallEnd) {
 		m.purse(need, l).Deposit(need.Price)
 		m.wakeForMoney(need, l)
 	}
-	if end == GaveUp || end == Starved && now.Sub(l.good) > answering {
+	if end == GaveUp && !need.Counted {
 		l.breaker.Count(now, breaker.Failure)
 	}
 	m.wakeForProbe(l)

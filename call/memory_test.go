@@ -264,7 +264,7 @@ func TestMemory_breakerBeforeBudget(t *testing.T) {
 	if got := d.admit(poor).Hold.Reason; got != HoldBudget {
 		t.Fatalf("held by %v, want the budget", got)
 	}
-	for range 20 {
+	for d.Lanes(d.now)[0].State != "open" {
 		d.fail()
 	}
 	if got := d.admit(poor).Hold.Reason; got != HoldBreaker {
@@ -281,19 +281,37 @@ func TestMemory_breakerBeforeBudget(t *testing.T) {
 	}
 }
 
-func TestMemory_starvedCallsCountOnlyWhileNobodyIsAnswered(t *testing.T) {
+// TestMemory_callsThatMayOnlyWait: a failed call whose retry is not paid for
+// is counted at once, unless others are being answered.
+func TestMemory_callsThatMayOnlyWait(t *testing.T) {
 	for name, answered := range map[string]bool{"in an outage": false, "while others are answered": true} {
 		d := newDesk(t, MemoryConfig{})
-		d.now = d.now.Add(time.Minute)
+		d.spend()
+		d.now = d.now.Add(9 * time.Second) // the floor owes nothing yet
 		if answered {
 			d.succeed()
 		}
 		for range 25 {
-			d.Leave(d.now, d.need(), Starved)
+			n := d.need()
+			dec := d.admit(n)
+			if dec.Ticket.ID == 0 {
+				break // the breaker has opened
+			}
+			s := d.Settle(ctx, d.now, dec.Ticket, End{Verdict: overloaded, Call: Continues, Retry: true})
+			if s.Paid || s.Counted == answered {
+				t.Fatalf("%s: paid %v, counted %v", name, s.Paid, s.Counted)
+			}
+			n.Counted = s.Counted
+			if n.Counted { // whatever becomes of it, it is one failure
+				d.Leave(d.now, n, GaveUp)
+			}
 		}
-		want := map[bool]string{false: "open", true: "closed"}[answered]
-		if got := d.Lanes(d.now)[0].State; got != want {
-			t.Errorf("%s: 25 starved calls leave the breaker %s, want %s", name, got, want)
+		want, failures := "open", 20
+		if answered {
+			want, failures = "closed", 0
+		}
+		if got := d.Lanes(d.now)[0]; got.State != want || got.Failures != failures {
+			t.Errorf("%s: breaker %s after %d failures, want %s after %d", name, got.State, got.Failures, want, failures)
 		}
 	}
 }

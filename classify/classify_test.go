@@ -62,12 +62,15 @@ func (o Outcome) silentFor(d time.Duration) Outcome {
 func again(r Reason, h Health, s Settlement) Verdict {
 	return Verdict{Action: Again, Reason: r, Health: h, Settle: s, Price: 5}
 }
+
 func final(r Reason, h Health, s Settlement) Verdict {
 	return Verdict{Action: Final, Reason: r, Health: h, Settle: s}
 }
+
 func stop(r Reason, h Health, s Settlement) Verdict {
 	return Verdict{Action: Stop, Reason: r, Health: h, Settle: s}
 }
+
 func limit(r Reason, s Settlement, p Pause, after time.Duration) Verdict {
 	return Verdict{Action: Again, Reason: r, Settle: s, Price: 5, Purse: ScopePurse, Pause: p, RetryAfter: after}
 }
@@ -84,8 +87,10 @@ var table = []struct {
 	// 2xx, message whole
 	{"answered", status(200, ""), Verdict{Action: Answer, Reason: OK, Health: Good, Settle: Settle}},
 	{"answered, nothing to say", status(204, ""), Verdict{Action: Answer, Reason: OK, Health: Good, Settle: Settle}},
-	{"a bucket at 0 after an answer is for the limiter", status(200, "", "anthropic-ratelimit-requests-remaining", "0", "retry-after", "7"),
-		Verdict{Action: Answer, Reason: OK, Health: Good, Settle: Settle}},
+	{
+		"a bucket at 0 after an answer is for the limiter", status(200, "", "anthropic-ratelimit-requests-remaining", "0", "retry-after", "7"),
+		Verdict{Action: Answer, Reason: OK, Health: Good, Settle: Settle},
+	},
 
 	// 3xx
 	{"a redirect is the caller's to follow", status(302, ""), final(Redirected, Ignored, Refund)},
@@ -199,8 +204,10 @@ var table = []struct {
 
 	// x-should-retry
 	{"told not to: overloaded", status(529, claude.Overloaded, "x-should-retry", "false"), final(ShouldNotRetry, Failure, Refund)},
-	{"told not to: limited; others pause all the same", status(429, claude.RateLimit, "x-should-retry", "false", "retry-after", "7"),
-		Verdict{Action: Final, Reason: ShouldNotRetry, Purse: ScopePurse, Settle: Empty, Pause: PauseScope, RetryAfter: 7 * sec}},
+	{
+		"told not to: limited; others pause all the same", status(429, claude.RateLimit, "x-should-retry", "false", "retry-after", "7"),
+		Verdict{Action: Final, Reason: ShouldNotRetry, Purse: ScopePurse, Settle: Empty, Pause: PauseScope, RetryAfter: 7 * sec},
+	},
 	{"told not to: it would have been final", status(400, claude.InvalidRequest, "x-should-retry", "false"), final(Rejected, Ignored, Refund)},
 	{"told to: bad request", status(400, claude.InvalidRequest, "x-should-retry", "true"), again(ToldToRetry, Ignored, Refund)},
 	{"told to: with a time", coded(400, claude.RequestBodyTimeout, "x-should-retry", "true", "retry-after", "7"), again(ToldToRetry, Ignored, Refund).in(7 * sec)},

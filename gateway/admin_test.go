@@ -109,6 +109,28 @@ func TestRefusals_oneLinePerReasonAndSecond(t *testing.T) {
 	})
 }
 
+func TestRefusals_areCountedWhileTheReaderIsStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		release := make(chan struct{})
+		log := slog.New(slog.NewTextHandler(io.MultiWriter(&out, stuck{release}), nil))
+		var l refusals
+		for i := range 5 {
+			if i == 4 {
+				close(release)
+			}
+			synctest.Wait()
+			l.add(t.Context(), log, refuseHost, "")
+			time.Sleep(time.Second)
+		}
+		synctest.Wait()
+		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+		if len(lines) != 2 || !strings.Contains(lines[1], "count=4 ") {
+			t.Errorf("got %d lines, want two, the second for the four calls after the first:\n%s", len(lines), out.String())
+		}
+	})
+}
+
 // stuck is a log reader that has stopped.
 type stuck struct{ until <-chan struct{} }
 

@@ -64,12 +64,11 @@ func (b *body) extend(now time.Time) {
 	}
 }
 
-// end notes how the body ended. At its end the deadline is taken away: the
-// server reads on, to notice when the caller hangs up.
+// end notes how the body ended. At its end net/http takes the deadline away
+// by itself, when it begins to watch for a caller that hangs up.
 func (b *body) end(err error) {
 	switch {
 	case errors.Is(err, io.EOF):
-		_ = b.rc.SetReadDeadline(time.Time{})
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		b.state.Store(int32(bodySlow))
 	case errors.Is(err, http.ErrBodyReadAfterClose), isNet(err):

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/evenkeel-dev/evenkeel"
@@ -16,7 +17,12 @@ import (
 // held is an upstream that begins to answer and goes on when told to.
 func held(begun chan<- struct{}, release <-chan struct{}) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/quick" {
+		switch r.URL.Path {
+		case "/quick":
+			return
+		case "/late":
+			begun <- struct{}{}
+			<-release
 			return
 		}
 		_, _ = io.WriteString(w, "a")
@@ -41,6 +47,15 @@ func TestServe_drains(t *testing.T) {
 	}
 	defer resp.Body.Close()
 	soon(t, "call begins", begun)
+	late, lateReq := make(chan bool, 1), g.request(t, "GET", "/late", "")
+	go func() {
+		resp, err := caller.Do(lateReq)
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		late <- err == nil && resp.StatusCode == 200 && resp.Close
+	}()
+	soon(t, "late call begins", begun)
 	admin := g.Admin()
 	if got := ask(admin, "GET", "/readyz"); got.StatusCode != 200 {
 		t.Errorf("before: readyz is %d, want 200", got.StatusCode)
@@ -74,6 +89,9 @@ func TestServe_drains(t *testing.T) {
 	if b, err := io.ReadAll(resp.Body); string(b) != "ab" || err != nil {
 		t.Errorf("got %q, %v; want the open call to finish", b, err)
 	}
+	if !soon(t, "late call ends", late) {
+		t.Error("the call without an answer yet: want a 200 that closes its connection")
+	}
 	if err := soon(t, "Serve returns", g.done); err != nil {
 		t.Errorf("got %v, want no error", err)
 	}
@@ -84,6 +102,34 @@ func TestServe_drains(t *testing.T) {
 		t.Error("the address still answers")
 	}
 	_ = fresh.Close()
+}
+
+func TestConns_waitsForTheLastByte(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newConns()
+		one, two := new(net.TCPConn), new(net.TCPConn)
+		for _, conn := range []net.Conn{one, two} {
+			c.change(conn, http.StateNew)
+			c.change(conn, http.StateActive)
+		}
+		go func() {
+			time.Sleep(time.Second)
+			c.change(one, http.StateIdle)
+			time.Sleep(time.Second)
+			c.change(two, http.StateClosed)
+		}()
+		begun := time.Now()
+		c.wait(time.Minute)
+		if got := time.Since(begun); got != 2*time.Second {
+			t.Errorf("waited %v, want 2s", got)
+		}
+		c.wait(time.Minute)
+		c.change(one, http.StateActive)
+		c.wait(3 * time.Second)
+		if got := time.Since(begun); got != 5*time.Second {
+			t.Errorf("waited %v, want 5s: not at all with none active, then the limit", got)
+		}
+	})
 }
 
 func TestServe_takesCallsDuringDelay(t *testing.T) {

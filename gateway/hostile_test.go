@@ -227,6 +227,21 @@ func TestGateway_dropsCallersThatDoNotRead(t *testing.T) {
 	soon(t, "upstream notices that the caller takes nothing", gone)
 }
 
+// The patience for a body ends with the body: an answer may take longer.
+func TestGateway_waitsForAnswersLongerThanForBodies(t *testing.T) {
+	up := upstream(t, func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		select {
+		case <-time.After(500 * time.Millisecond): // longer than Timeouts.Body
+		case <-r.Context().Done():
+		}
+	})
+	g := start(t, up, impatient)
+	if got := do(t, g.request(t, "POST", "/v1/messages", "{}")); got.StatusCode != 200 {
+		t.Errorf("got %d, want 200", got.StatusCode)
+	}
+}
+
 // A stream may be silent, and last, as long as it likes: only a write that is
 // not taken counts.
 func TestGateway_letsStreamsTakeTheirTime(t *testing.T) {
@@ -297,6 +312,26 @@ func TestGateway_noticesWhenCallersHangUp(t *testing.T) {
 		if took := soon(t, c.name+": hang-up arrives", gone).Sub(left); took > time.Second {
 			t.Errorf("%s: noticed after %v, want within a second", c.name, took)
 		}
+	}
+}
+
+// Who hangs up one way has left, as for every server in Go. What it still
+// hears is no answer, and above all no empty 200.
+func TestGateway_saysNothingToThoseWhoLeave(t *testing.T) {
+	arrived := make(chan struct{})
+	up := upstream(t, func(_ http.ResponseWriter, r *http.Request) {
+		close(arrived)
+		<-r.Context().Done()
+	})
+	g := start(t, up, nil)
+	conn := g.dial(t)
+	if _, err := io.WriteString(conn, "GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, "call arrives", arrived)
+	_ = conn.CloseWrite()
+	if got, err := io.ReadAll(conn); len(got) > 0 {
+		t.Errorf("got %q, %v; want nothing", got, err)
 	}
 }
 

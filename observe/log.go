@@ -84,7 +84,7 @@ func (l *Log) waiting(e Event) {
 
 func (l *Log) done(e Event) {
 	level := slog.LevelInfo
-	if e.Status == 0 || e.Status >= 500 || e.Status == 429 {
+	if e.Status == 0 || e.Status >= 500 || e.Status == 429 || e.Status < 300 && e.Reason != "ok" {
 		level = slog.LevelWarn
 	}
 	l.put(level, "call done", slog.String("id", e.Call), slog.String("model", e.Model), slog.String("path", e.Path),
@@ -129,6 +129,6 @@ func (l *Log) tick() {
 
 func (l *Log) put(level slog.Level, msg string, attrs ...slog.Attr) {
 	if logger := l.logger.Load(); logger != nil {
-		logger.LogAttrs(context.Background(), level, msg, attrs...)
+		logger.LogAttrs(context.Background(), level, msg, attrs...) //nolint:sloglint // constant at every caller
 	}
 }

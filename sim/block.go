@@ -55,8 +55,10 @@ func wordBlock(seed uint64, words int) block {
 
 func thinkingBlock(seed uint64, words int, omitted bool) block {
 	signature := binary.BigEndian.AppendUint64([]byte("simulated"), seed)
-	return block{kind: "thinking", seed: seed, pieces: words, omitted: omitted,
-		signature: base64.StdEncoding.EncodeToString(signature)}
+	return block{
+		kind: "thinking", seed: seed, pieces: words, omitted: omitted,
+		signature: base64.StdEncoding.EncodeToString(signature),
+	}
 }
 
 // toolPiece is the length of a piece of partial JSON in bytes.

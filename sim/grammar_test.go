@@ -278,7 +278,8 @@ func TestUsage_countsWhatIsWrittenToTheCache(t *testing.T) {
 	usage := func(body string) (u struct {
 		Input int `json:"input_tokens"`
 		Write int `json:"cache_creation_input_tokens"`
-	}) {
+	},
+	) {
 		var m struct{ Usage any }
 		m.Usage = &u
 		if err := json.Unmarshal([]byte(do(t, sim.New(sim.Config{}), "https://api.test", call{body: body}).body), &m); err != nil {

@@ -41,10 +41,14 @@ var profiles = map[string][]Rule{
 
 	// Other users of the same organisation eat its limits.
 	"limits": {
-		{Fault: Fault{Status: http.StatusTooManyRequests, Header: map[string]string{"Retry-After": "5", "Anthropic-Ratelimit-Requests-Remaining": "0"}},
-			Rate: 1, Path: "messages", From: 15 * time.Second, Until: 20 * time.Second, Every: 30 * time.Second},
-		{Fault: Fault{Status: http.StatusTooManyRequests, Code: claude.RampLimitExceeded, Header: map[string]string{"Retry-After": "10"}},
-			Rate: 0.02, Path: "messages"},
+		{
+			Fault: Fault{Status: http.StatusTooManyRequests, Header: map[string]string{"Retry-After": "5", "Anthropic-Ratelimit-Requests-Remaining": "0"}},
+			Rate:  1, Path: "messages", From: 15 * time.Second, Until: 20 * time.Second, Every: 30 * time.Second,
+		},
+		{
+			Fault: Fault{Status: http.StatusTooManyRequests, Code: claude.RampLimitExceeded, Header: map[string]string{"Retry-After": "10"}},
+			Rate:  0.02, Path: "messages",
+		},
 		{Fault: Fault{Status: http.StatusTooManyRequests}, Rate: 0.02, Path: "messages"},
 	},
 

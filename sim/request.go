@@ -103,8 +103,10 @@ func readBody(r *http.Request, wire io.Reader) (input, error) {
 		return input{}, err
 	}
 	if int64(len(raw)) > limit {
-		return input{broken: &reject{status: http.StatusRequestEntityTooLarge, typ: claude.RequestTooLarge,
-			message: "Request exceeds the maximum size", edge: true}}, nil
+		return input{broken: &reject{
+			status: http.StatusRequestEntityTooLarge, typ: claude.RequestTooLarge,
+			message: "Request exceeds the maximum size", edge: true,
+		}}, nil
 	}
 	decoded, broken := decode(r.Header.Get("Content-Encoding"), raw, limit)
 	if broken != nil {
@@ -146,11 +148,15 @@ func decode(encoding string, raw []byte, limit int64) ([]byte, *reject) {
 		return raw, nil
 	case "gzip":
 	default:
-		return nil, &reject{status: http.StatusBadRequest, typ: claude.InvalidRequest,
-			code: "request_body_encoding_unsupported", message: "The Content-Encoding of the request is not supported"}
+		return nil, &reject{
+			status: http.StatusBadRequest, typ: claude.InvalidRequest,
+			code: "request_body_encoding_unsupported", message: "The Content-Encoding of the request is not supported",
+		}
 	}
-	bad := &reject{status: http.StatusBadRequest, typ: claude.InvalidRequest,
-		code: "request_body_encoding_invalid", message: "The request body is not valid gzip"}
+	bad := &reject{
+		status: http.StatusBadRequest, typ: claude.InvalidRequest,
+		code: "request_body_encoding_invalid", message: "The request body is not valid gzip",
+	}
 	z, err := gzip.NewReader(bytes.NewReader(raw))
 	if err != nil {
 		return nil, bad
@@ -160,8 +166,10 @@ func decode(encoding string, raw []byte, limit int64) ([]byte, *reject) {
 		return nil, bad
 	}
 	if int64(len(out)) > limit {
-		return nil, &reject{status: http.StatusRequestEntityTooLarge, typ: claude.RequestTooLarge,
-			code: "request_body_too_large_after_decoding", message: "The decoded request exceeds the maximum size"}
+		return nil, &reject{
+			status: http.StatusRequestEntityTooLarge, typ: claude.RequestTooLarge,
+			code: "request_body_too_large_after_decoding", message: "The decoded request exceeds the maximum size",
+		}
 	}
 	return out, nil
 }

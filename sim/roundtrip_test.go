@@ -72,12 +72,21 @@ func TestPings_fillSilence(t *testing.T) {
 		pings int
 		limit time.Duration
 	}{
-		{"thinking that is not shown", sim.Config{TokenTime: 10 * time.Second, PingEvery: 15 * time.Second, OutputTokens: 12},
-			`{"model":"claude-opus-5-5","max_tokens":100,"stream":true,"thinking":{"type":"adaptive","display":"omitted"},"messages":[{}]}`, 1 + 2, time.Hour},
-		{"a stall with pings", sim.Config{Faults: []sim.Rule{{Rate: 1, Fault: sim.Fault{Kind: sim.StallAfter, Events: 1, Pings: true}}}},
-			streamCall, 4, 61 * time.Second},
-		{"a stall without", sim.Config{Faults: []sim.Rule{{Rate: 1, Fault: sim.Fault{Kind: sim.StallAfter, Events: 3}}}},
-			streamCall, 1, 61 * time.Second},
+		{
+			"thinking that is not shown",
+			sim.Config{TokenTime: 10 * time.Second, PingEvery: 15 * time.Second, OutputTokens: 12},
+			`{"model":"claude-opus-5-5","max_tokens":100,"stream":true,"thinking":{"type":"adaptive","display":"omitted"},"messages":[{}]}`, 1 + 2, time.Hour,
+		},
+		{
+			"a stall with pings",
+			sim.Config{Faults: []sim.Rule{{Rate: 1, Fault: sim.Fault{Kind: sim.StallAfter, Events: 1, Pings: true}}}},
+			streamCall, 4, 61 * time.Second,
+		},
+		{
+			"a stall without",
+			sim.Config{Faults: []sim.Rule{{Rate: 1, Fault: sim.Fault{Kind: sim.StallAfter, Events: 3}}}},
+			streamCall, 1, 61 * time.Second,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -268,5 +277,7 @@ type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
-var _ http.RoundTripper = (*sim.API)(nil)
-var _ http.Handler = (*sim.API)(nil)
+var (
+	_ http.RoundTripper = (*sim.API)(nil)
+	_ http.Handler      = (*sim.API)(nil)
+)

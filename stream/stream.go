@@ -15,8 +15,9 @@ import (
 	"bytes"
 	"io"
 
-	"github.com/evenkeel-dev/evenkeel/claude"
 	"github.com/tidwall/gjson"
+
+	"github.com/evenkeel-dev/evenkeel/claude"
 )
 
 // MaxEvent is the size above which an event is passed on before it is complete.

@@ -64,13 +64,20 @@ func serve(role, upstream string) error {
 	defer srv.Close()
 	fmt.Println("http://" + l.Addr().String())
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
-		var use syscall.Rusage
-		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &use); err != nil {
+		used, err := cpuUsed()
+		if err != nil {
 			return err
 		}
-		fmt.Println(time.Duration(use.Utime.Nano() + use.Stime.Nano()).Microseconds())
+		fmt.Println(used.Microseconds())
 	}
 	return nil
+}
+
+// cpuUsed is the CPU time of this process so far, its own and the system's.
+func cpuUsed() (time.Duration, error) {
+	var use syscall.Rusage
+	err := syscall.Getrusage(syscall.RUSAGE_SELF, &use)
+	return time.Duration(use.Utime.Nano() + use.Stime.Nano()), err
 }
 
 func proxy(role string, u *url.URL) (http.Handler, error) {

@@ -6,15 +6,16 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/evenkeel-dev/evenkeel/proof/internal/binary"
 	"github.com/evenkeel-dev/evenkeel/sim"
 )
 
@@ -38,39 +39,39 @@ type stack struct {
 // two processes printed.
 func startStack(t *testing.T) *stack {
 	t.Helper()
-	simAddr, addr, admin := freeAddr(t), freeAddr(t), freeAddr(t)
-	s := &stack{sim: "http://" + simAddr}
-	t.Cleanup(s.api.CloseIdleConnections)
+	s := &stack{}
 	s.api.Transport = &http.Transport{}
-	s.run(t, s.sim+"/sim/attempts", "sim", "serve", "--listen", simAddr, "--profile", "calm")
-	s.run(t, "http://"+admin+"/readyz", "serve", "--listen", addr, "--admin", admin, "--upstream", s.sim)
-	s.tap = startTap(t, addr)
+	t.Cleanup(s.api.CloseIdleConnections)
+	s.sim = s.run(t, simSays, "sim", "serve", "--listen", "127.0.0.1:0", "--profile", "calm")[0]
+	says := s.run(t, gatewaySays, "serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--upstream", s.sim)
+	if got := s.status(says[1] + "/readyz"); got != http.StatusOK {
+		t.Fatalf("/readyz: status %d, want 200 from a gateway that listens", got)
+	}
+	s.tap = startTap(t, strings.TrimPrefix(says[0], "http://"))
 	s.url = "http://" + s.tap.addr
 	return s
 }
 
-// freeAddr returns a loopback address nobody listens on. Somebody else could
-// take it before it is used; that has the odds of one port in thousands.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
-}
+// What the processes print once they listen: the addresses, since they were
+// asked to take any free port. One chosen here could be taken by the time it
+// is used, by another test's outgoing connection.
+var (
+	simSays     = regexp.MustCompile(`ANTHROPIC_BASE_URL=(http://\S+)`)
+	gatewaySays = regexp.MustCompile(`"gateway":"(http://[^"]+)","admin":"(http://[^"]+)"`)
+)
 
-// run starts the binary, waits until ready answers 200, and kills it when the
-// test ends: how it takes SIGTERM is another test's business.
-func (s *stack) run(t *testing.T, ready string, args ...string) {
+// run starts the binary, waits until it says what is listened for, and returns
+// the addresses in that. It is killed when the test ends: how it takes SIGTERM
+// is another test's business.
+func (s *stack) run(t *testing.T, says *regexp.Regexp, args ...string) []string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, binary(t), args...)
+	cmd := exec.CommandContext(ctx, binary.Path(t), args...)
 	cmd.Env, cmd.Dir = cleanEnv(), t.TempDir()
 	var out output
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
+		cancel()
 		t.Fatalf("evenkeel %s: %v", args[0], err)
 	}
 	ended := make(chan struct{})
@@ -84,16 +85,16 @@ func (s *stack) run(t *testing.T, ready string, args ...string) {
 		out.mustNotTell(t, args[0])
 	})
 	for deadline := time.Now().Add(30 * time.Second); ; {
-		if s.status(ready) == http.StatusOK {
-			return
+		if said := says.FindStringSubmatch(out.String()); said != nil {
+			return said[1:]
 		}
 		select {
 		case <-ended:
-			t.Fatalf("evenkeel %s ended before it was ready:\n%s", strings.Join(args, " "), out.String())
+			t.Fatalf("evenkeel %s ended before it listened:\n%s", strings.Join(args, " "), out.String())
 		case <-time.After(20 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("evenkeel %s: not ready after 30s:\n%s", strings.Join(args, " "), out.String())
+			t.Fatalf("evenkeel %s: not listening after 30s:\n%s", strings.Join(args, " "), out.String())
 		}
 	}
 }

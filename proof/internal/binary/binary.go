@@ -16,14 +16,16 @@ var build = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "evenkeel")
-	cmd := exec.Command("go", "build", "-o", path, "github.com/evenkeel-dev/evenkeel/cmd/evenkeel")
+	args := append([]string{"build", "-o", path}, flags...)
+	cmd := exec.Command("go", append(args, "github.com/evenkeel-dev/evenkeel/cmd/evenkeel")...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w\n%s", err, out)
 	}
 	return path, nil
 })
 
-// Path returns the path of the binary, built once per test process.
+// Path returns the path of the binary, built once per test process, with the
+// race detector if the test has it.
 func Path(t testing.TB) string {
 	t.Helper()
 	path, err := build()
