@@ -83,7 +83,6 @@ func stacks(tb testing.TB) []stack {
 // failsafe is failsafe-go v0.9.8 with the policies that come nearest: six
 // attempts, 1 s to 60 s, a budget of 20 %, a breaker at 20 % of at least 20
 // calls in a minute that opens for five.
-//
 func failsafe() http.RoundTripper {
 	retry := failsafehttp.NewRetryPolicyBuilder().
 		WithMaxAttempts(6).WithBackoff(time.Second, time.Minute).
