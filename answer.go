@@ -35,9 +35,9 @@ func (x *exchange) readAnswer(at *attempt, o *classify.Outcome) {
 	idle := limit{after: x.s.Timeouts.Idle, cause: ErrIdle}
 	switch {
 	case o.Status >= 400:
-		o.Error = at.readError(x.resp, idle)
+		o.Error = at.readError(x.resp, o.Now, idle)
 	case o.Status/100 == 2 && x.plain():
-		if err := at.readPlain(x.resp, idle); err != nil {
+		if err := at.readPlain(x.resp, o.Now, idle); err != nil {
 			o.Fault = classify.FaultCut
 			if errors.Is(err, ErrIdle) {
 				o.Fault = classify.FaultIdle
@@ -58,9 +58,12 @@ func (x *exchange) plain() bool {
 }
 
 func isEventStream(h http.Header) bool {
-	t := h.Get("Content-Type")
-	if t == "text/event-stream" {
+	t := field(h, "Content-Type")
+	switch {
+	case t == "text/event-stream":
 		return true
+	case len(t) < len("text/event-stream") || t[0]|0x20 != 't':
+		return false
 	}
 	m, _, err := mime.ParseMediaType(t)
 	return err == nil && m == "text/event-stream"
@@ -68,11 +71,11 @@ func isEventStream(h http.Header) bool {
 
 // readPlain reads a plain answer whole, up to plainBody; what is longer stays
 // to be read from resp.Body.
-func (a *attempt) readPlain(resp *http.Response, l limit) error {
+func (a *attempt) readPlain(resp *http.Response, now time.Time, l limit) error {
 	if resp.ContentLength > plainBody {
 		return nil
 	}
-	a.arm(l)
+	a.arm(now, l)
 	defer a.disarm()
 	size := resp.ContentLength + 1
 	if resp.ContentLength < 0 {
@@ -82,16 +85,15 @@ func (a *attempt) readPlain(resp *http.Response, l limit) error {
 	for {
 		n, err := resp.Body.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
-		a.alive()
 		switch {
 		case errors.Is(err, io.EOF):
 			_ = resp.Body.Close()
 			resp.Body = newBytes(buf)
-			a.cancel(nil)
+			a.end(nil)
 			return nil
 		case err != nil:
 			_ = resp.Body.Close()
-			defer a.cancel(nil)
+			defer a.end(nil)
 			if c := context.Cause(a.ctx); errors.Is(c, l.cause) {
 				return c
 			}
@@ -102,28 +104,29 @@ func (a *attempt) readPlain(resp *http.Response, l limit) error {
 		case len(buf) == cap(buf):
 			buf = append(make([]byte, 0, 4*cap(buf)), buf...)
 		}
+		a.alive(time.Now())
 	}
 }
 
 // deliver hands the answer of the current attempt to the caller.
 func (x *exchange) deliver(a call.Action) *http.Response {
-	resp := x.resp
-	x.setFirstByte()
+	resp, now := x.resp, time.Now()
+	x.setFirstByte(now)
 	x.body.free() // no further attempt can need it
 	if x.cur.callers != nil {
 		x.cur.passEarly()
 	}
-	x.dress(resp, a.GaveUp)
+	x.dress(resp, now, a.GaveUp)
 	b := &x.answer
 	b.x, b.at, b.src, b.status, b.ended = x, x.cur, resp.Body, resp.StatusCode, a.Ended
 	if resp.StatusCode/100 == 2 && x.desc.path == claude.Messages && isEventStream(resp.Header) && !encoded(resp.Header) {
 		b.events = stream.NewReader(resp.Body)
 	}
 	if b.timed = x.timed() && !b.complete(); b.timed {
-		x.cur.arm(limit{after: x.s.Timeouts.Idle, cause: ErrIdle})
+		x.cur.arm(now, limit{after: x.s.Timeouts.Idle, cause: ErrIdle})
 	}
 	if b.events == nil && resp.StatusCode/100 == 2 {
-		x.machine.Content(x.req.Context(), time.Now())
+		x.machine.Content(x.req.Context(), now)
 	}
 	resp.Body = b
 	x.show("streaming", "", time.Time{})
@@ -138,9 +141,9 @@ func (x *exchange) timed() bool {
 
 // giveBack returns the stored answer of an earlier attempt.
 func (x *exchange) giveBack(a call.Action) *http.Response {
-	resp := x.stored
-	x.setFirstByte()
-	x.dress(resp, a.GaveUp)
+	resp, now := x.stored, time.Now()
+	x.setFirstByte(now)
+	x.dress(resp, now, a.GaveUp)
 	x.answer.x, x.answer.src, x.answer.status, x.answer.ended = x, resp.Body, resp.StatusCode, true
 	resp.Body = &x.answer
 	return resp
@@ -154,7 +157,7 @@ var (
 )
 
 // dress adds what every response carries.
-func (x *exchange) dress(resp *http.Response, gaveUp bool) {
+func (x *exchange) dress(resp *http.Response, now time.Time, gaveUp bool) {
 	resp.Request = x.req
 	h := resp.Header
 	if h == nil {
@@ -169,7 +172,7 @@ func (x *exchange) dress(resp *http.Response, gaveUp bool) {
 		h[HeaderTrail] = []string{x.trailString()}
 	}
 	h[HeaderQueued] = zero
-	if w := x.machine.Waited(time.Now()); w > 0 {
+	if w := x.machine.Waited(now); w > 0 {
 		h[HeaderQueued] = []string{strconv.FormatInt(w.Milliseconds(), 10)}
 	}
 	if gaveUp {
@@ -179,9 +182,9 @@ func (x *exchange) dress(resp *http.Response, gaveUp bool) {
 	}
 }
 
-func (x *exchange) setFirstByte() {
+func (x *exchange) setFirstByte(now time.Time) {
 	x.mu.Lock()
-	x.firstByte = time.Since(x.arrived)
+	x.firstByte = now.Sub(x.arrived)
 	x.mu.Unlock()
 }
 
@@ -200,7 +203,7 @@ func (x *exchange) refusal(a call.Action) error {
 }
 
 // end closes the books of a call: once, however it ended.
-func (x *exchange) end(err error) {
+func (x *exchange) end(now time.Time, err error) {
 	x.mu.Lock()
 	done := x.ended
 	x.ended = true
@@ -211,7 +214,6 @@ func (x *exchange) end(err error) {
 	}
 	x.body.close()
 	x.t.exit(x)
-	now := time.Now()
 	e := observe.Event{
 		Kind: observe.CallDone, Time: now, Attempt: len(x.trail), Status: x.lastStatus(),
 		Reason: string(x.machine.Verdict().Reason), Took: now.Sub(x.arrived),

@@ -36,6 +36,7 @@ type attempt struct {
 	timer   *time.Timer // one for all phases of the attempt
 	silence limit       // in force; none if after is 0
 	expires time.Time   // when it passes
+	fires   time.Time   // when the timer does; zero if it will not
 }
 
 type earlyHint struct {
@@ -120,37 +121,39 @@ func (l limit) tighter(o limit) limit {
 	return l
 }
 
-// arm puts a limit in force from now on, in place of the one before.
-func (a *attempt) arm(l limit) {
+// arm puts a limit in force from now on, in place of the one before. One timer
+// serves all limits of an attempt: it is only moved when it would fire too
+// late, and looks when it fires whether a limit has really passed.
+func (a *attempt) arm(now time.Time, l limit) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.silence = l
 	if l.after <= 0 {
 		return
 	}
-	a.expires = time.Now().Add(l.after)
-	if a.timer == nil {
+	a.expires = now.Add(l.after)
+	switch {
+	case a.timer == nil:
 		a.timer = time.AfterFunc(l.after, a.expire)
-	} else {
+	case a.fires.IsZero() || a.fires.After(a.expires):
 		a.timer.Reset(l.after)
+	default:
+		return
 	}
+	a.fires = a.expires
 }
 
 // disarm takes the limit back.
 func (a *attempt) disarm() {
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	a.silence = limit{}
-	if a.timer != nil {
-		a.timer.Stop()
-	}
+	a.mu.Unlock()
 }
 
-// alive starts the silence anew: a byte has come. The timer is left as it is,
-// since a stream has many bytes and most silences are short.
-func (a *attempt) alive() {
+// alive starts the silence anew: a byte has come.
+func (a *attempt) alive(now time.Time) {
 	a.mu.Lock()
-	a.expires = time.Now().Add(a.silence.after)
+	a.expires = now.Add(a.silence.after)
 	a.mu.Unlock()
 }
 
@@ -158,8 +161,10 @@ func (a *attempt) alive() {
 func (a *attempt) expire() {
 	a.mu.Lock()
 	l, left := a.silence, time.Until(a.expires)
+	a.fires = time.Time{}
 	if l.after > 0 && left > 0 {
 		a.timer.Reset(left)
+		a.fires = a.expires
 		l.after = 0
 	}
 	a.mu.Unlock()
@@ -168,9 +173,21 @@ func (a *attempt) expire() {
 	}
 }
 
+// end lets go of everything the attempt holds. The cause is for whatever of
+// it still runs.
+func (a *attempt) end(cause error) {
+	a.cancel(cause)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.silence = limit{}
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+}
+
 // do sends the request and waits for headers, at most as long as l says.
-func (a *attempt) do(base http.RoundTripper, r *http.Request, l limit) (*http.Response, error) {
-	a.arm(l)
+func (a *attempt) do(base http.RoundTripper, r *http.Request, now time.Time, l limit) (*http.Response, error) {
+	a.arm(now, l)
 	defer a.disarm()
 	return base.RoundTrip(r)
 }
@@ -198,15 +215,15 @@ func (a *attempt) fault() classify.Fault {
 
 // readError reads the beginning of an error answer and what it says. The rest
 // of a longer body stays to be read from resp.Body.
-func (a *attempt) readError(resp *http.Response, l limit) claude.Error {
-	a.arm(l)
+func (a *attempt) readError(resp *http.Response, now time.Time, l limit) claude.Error {
+	a.arm(now, l)
 	defer a.disarm()
 	head, err := io.ReadAll(io.LimitReader(resp.Body, errorBody))
 	if err == nil && len(head) == errorBody {
 		resp.Body = &longBody{Reader: io.MultiReader(newBytes(head), resp.Body), Closer: resp.Body, a: a, head: head}
 	} else {
 		_ = resp.Body.Close()
-		a.cancel(nil)
+		a.end(nil)
 		resp.Body = newBytes(head)
 	}
 	if encoded(resp.Header) {
@@ -231,6 +248,6 @@ type longBody struct {
 }
 
 func (b *longBody) Close() error {
-	defer b.a.cancel(nil)
+	defer b.a.end(nil)
 	return b.Closer.Close()
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/evenkeel-dev/evenkeel/call"
@@ -27,7 +28,6 @@ const maxPlainTokens = 1 << 20
 // description is what a call is, as far as decisions need it.
 type description struct {
 	path     claude.Path
-	scanner  claude.Scanner
 	body     claude.Body
 	effects  bool
 	class    call.Class
@@ -46,7 +46,7 @@ func (d *description) headers(r *http.Request, seed maphash.Seed) error {
 	h := r.Header
 	d.path = claude.PathOf(r.Method, r.URL.Path)
 	d.upstream = r.URL.Host
-	if v := h.Get(HeaderPriority); v != "" {
+	if v := field(h, HeaderPriority); v != "" {
 		switch v {
 		case "interactive":
 			d.class = call.Interactive
@@ -65,37 +65,44 @@ func (d *description) headers(r *http.Request, seed maphash.Seed) error {
 	if d.timeout, err = durationOf(h, HeaderDeadline); err != nil {
 		return err
 	}
-	if d.tag = h.Get(HeaderTag); d.tag != "" && !validTag(d.tag) {
+	if d.tag = field(h, HeaderTag); d.tag != "" && !validTag(d.tag) {
 		return badHeader(HeaderTag, "1 to 64 of a-z, 0-9, '.', '_' and '-'")
 	}
 	if d.timeout == 0 {
 		d.timeout, _ = claude.CallerTimeout(h)
 	}
-	if n := h.Get(claude.HeaderStainlessRetryCount); n != "" && n != "0" {
-		d.repeat = true
-	}
+	d.repeat = claude.IsRetry(h)
 	if c := claude.Credential(h); c != "" {
 		d.scope = strconv.FormatUint(maphash.String(seed, c), 36)
 	}
 	return nil
 }
 
-func durationOf(h http.Header, field string) (time.Duration, error) {
-	v := h.Get(field)
+// field is h.Get for a name that is canonical already, without looking whether
+// it is: there are a dozen a call.
+func field(h http.Header, name string) string {
+	if v := h[name]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+func durationOf(h http.Header, name string) (time.Duration, error) {
+	v := field(h, name)
 	if v == "" {
 		return 0, nil
 	}
 	d, err := time.ParseDuration(v)
 	if err != nil || d <= 0 {
-		return 0, badHeader(field, "a duration such as 20s or 2m")
+		return 0, badHeader(name, "a duration such as 20s or 2m")
 	}
 	return d, nil
 }
 
-func badHeader(field, want string) error {
+func badHeader(name, want string) error {
 	return &Error{
 		Code: CodeBadHeader, Kind: claude.InvalidRequest, Status: http.StatusBadRequest,
-		Err: fmt.Errorf("header %s cannot be read, want %s", http.CanonicalHeaderKey(field), want),
+		Err: fmt.Errorf("header %s cannot be read, want %s", name, want),
 	}
 }
 
@@ -131,7 +138,9 @@ func (d *description) scan(body io.Reader, encoding string) {
 	default:
 		return
 	}
-	s := &d.scanner
+	s := scanners.Get().(*claude.Scanner)
+	*s = claude.Scanner{}
+	defer scanners.Put(s)
 	if w, ok := body.(io.WriterTo); ok {
 		_, _ = w.WriteTo(s) // a bytes.Reader hands over what it has: no copy
 	} else {
@@ -141,6 +150,9 @@ func (d *description) scan(body io.Reader, encoding string) {
 	}
 	d.body = s.Body()
 }
+
+// scanners lends out scanners: they hold half a kilobyte and no pointer.
+var scanners = sync.Pool{New: func() any { return new(claude.Scanner) }}
 
 // maxDecoded bounds what is decoded of a compressed body to describe it.
 const maxDecoded = 64 << 20

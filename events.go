@@ -2,7 +2,6 @@ package evenkeel
 
 import (
 	"cmp"
-	"slices"
 	"time"
 
 	"github.com/evenkeel-dev/evenkeel/call"
@@ -55,12 +54,11 @@ func (t *Transport) Snapshot() observe.Snapshot {
 		s.Dropped = t.log.Dropped()
 	}
 	t.mu.Lock()
-	live := make([]*exchange, 0, len(t.live))
-	for _, x := range t.live {
+	var live []*exchange // oldest first, as they entered
+	for x := t.live.next; x != &t.live; x = x.next {
 		live = append(live, x)
 	}
 	t.mu.Unlock()
-	slices.SortFunc(live, func(a, b *exchange) int { return cmp.Compare(a.id, b.id) })
 	for _, x := range live {
 		c := x.snapshot()
 		if c.Phase == "waiting" {

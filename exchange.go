@@ -13,6 +13,7 @@ import (
 
 	"github.com/evenkeel-dev/evenkeel/call"
 	"github.com/evenkeel-dev/evenkeel/classify"
+	"github.com/evenkeel-dev/evenkeel/claude"
 	"github.com/evenkeel-dev/evenkeel/observe"
 )
 
@@ -24,6 +25,8 @@ type exchange struct {
 	id      call.ID
 	name    string // evenkeel-id
 	arrived time.Time
+	prev    *exchange // ring of live calls, guarded by Transport.mu
+	next    *exchange
 	desc    description
 	body    payload
 	machine call.Machine
@@ -75,7 +78,7 @@ func (x *exchange) open() error {
 		return &Error{Code: CodeBody, Kind: "invalid_request_error", Status: http.StatusBadRequest, Call: x.name, Err: err}
 	}
 	x.desc.rewinds = x.body.rewinds()
-	x.body.describe(func(r io.Reader) { x.desc.scan(r, x.req.Header.Get("Content-Encoding")) })
+	x.body.describe(func(r io.Reader) { x.desc.scan(r, field(x.req.Header, "Content-Encoding")) })
 	x.desc.describeEffects(x.req.Method)
 	x.machine.Init(x.s.policy, x.s.admission, x.call())
 	x.header = x.outgoing()
@@ -127,12 +130,12 @@ var identity = []string{"identity"}
 
 // outgoing is the header as sent: the caller's, without what is for us.
 func (x *exchange) outgoing() http.Header {
-	h := x.req.Header.Clone()
-	if h == nil {
-		h = make(http.Header)
+	h := make(http.Header, len(x.req.Header)+1)
+	for name, values := range x.req.Header {
+		h[name] = values // shared: nobody may change them, RoundTrippers included
 	}
-	for _, field := range ownHeaders {
-		delete(h, field)
+	for _, name := range ownHeaders {
+		delete(h, name)
 	}
 	h["Accept-Encoding"] = identity
 	return h
@@ -141,7 +144,8 @@ func (x *exchange) outgoing() http.Header {
 // run performs actions until there is an answer or none can come.
 func (x *exchange) run() (*http.Response, error) {
 	ctx := x.req.Context()
-	a := x.machine.Next(ctx, time.Now())
+	now := x.arrived
+	a := x.machine.Next(ctx, now)
 	for {
 		x.observeMove(a)
 		switch a.Kind {
@@ -150,9 +154,10 @@ func (x *exchange) run() (*http.Response, error) {
 				x.machine.Abandon(time.Now())
 				return nil, leftError(ctx)
 			}
-			a = x.machine.Next(ctx, time.Now())
+			now = time.Now()
+			a = x.machine.Next(ctx, now)
 		case call.Send:
-			a = x.attempt(ctx, a)
+			a = x.attempt(ctx, now, a)
 		case call.Deliver:
 			return x.deliver(a), nil
 		case call.Return:
@@ -195,7 +200,7 @@ func (x *exchange) waitReason(a call.Action) string {
 }
 
 // attempt performs a Send and has its outcome judged.
-func (x *exchange) attempt(ctx context.Context, a call.Action) call.Action {
+func (x *exchange) attempt(ctx context.Context, start time.Time, a call.Action) call.Action {
 	x.show("sent", "", time.Time{})
 	at := &x.firstAttempt
 	if len(x.trail) > 0 {
@@ -203,7 +208,6 @@ func (x *exchange) attempt(ctx context.Context, a call.Action) call.Action {
 	}
 	at.begin(ctx)
 	x.cur, x.resp = at, nil
-	start := time.Now()
 	resp, err := x.send(at, start) //nolint:bodyclose // handed to the caller, kept, or closed when it is judged
 	now := time.Now()
 	o := classify.Outcome{Path: x.desc.path, Effects: x.desc.effects, Sent: at.sent(), Now: now}
@@ -211,16 +215,17 @@ func (x *exchange) attempt(ctx context.Context, a call.Action) call.Action {
 		o.Fault = at.fault()
 		o.SinceByte = now.Sub(start)
 		x.lastErr = x.causeOf(at, err)
-		at.cancel(nil)
+		at.end(nil)
 	} else {
 		x.resp = resp
 		o.Status, o.Header = resp.StatusCode, resp.Header
-		if id := resp.Header.Get("Request-Id"); id != "" {
+		if id := field(resp.Header, claude.HeaderRequestID); id != "" {
 			x.requestID = id
 		}
-		x.readAnswer(at, &o)
-		now = time.Now()
-		o.Now = now
+		if x.readAnswer(at, &o); o.Status >= 400 || o.Fault != classify.NoFault {
+			now = time.Now() // reading it may have taken long
+			o.Now = now
+		}
 	}
 	v := classify.Judge(o)
 	x.note(start, now, o, v, a.Probe)
@@ -238,7 +243,7 @@ func (x *exchange) send(at *attempt, start time.Time) (*http.Response, error) {
 	if d := x.machine.Deadline(); !d.IsZero() {
 		l = l.tighter(limit{after: max(d.Sub(start), time.Millisecond), cause: ErrDeadline})
 	}
-	return at.do(x.s.base, r, l)
+	return at.do(x.s.base, r, start, l)
 }
 
 // causeOf is what went wrong, in our words where it was our limit.

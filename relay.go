@@ -46,10 +46,7 @@ func (b *body) Read(p []byte) (n int, err error) {
 		n, err = b.src.Read(p)
 	}
 	if n > 0 {
-		b.last = time.Now()
-		if b.timed {
-			b.at.alive()
-		}
+		b.cameAlive()
 	}
 	if b.leave() {
 		err = errClosed
@@ -58,6 +55,18 @@ func (b *body) Read(p []byte) (n int, err error) {
 		return n, b.finish(err)
 	}
 	return n, nil
+}
+
+// cameAlive notes that a byte has come. An answer that is in memory, or not
+// bound by a limit, needs no note.
+func (b *body) cameAlive() {
+	if b.events == nil && !b.timed {
+		return
+	}
+	b.last = time.Now()
+	if b.timed {
+		b.at.alive(b.last)
+	}
 }
 
 // begin takes the right to read; it is refused once the body is closed.
@@ -95,7 +104,7 @@ func (b *body) Close() error {
 		_ = b.finish(errClosed)
 	}
 	if b.at != nil {
-		b.at.cancel(errClosed)
+		b.at.end(errClosed)
 	}
 	return b.src.Close()
 }
@@ -105,6 +114,9 @@ var errClosed = errors.New("body was closed")
 // finish settles the call with how its answer ended, and returns the error
 // that the caller is to see.
 func (b *body) finish(err error) error {
+	if b.done {
+		return err
+	}
 	if b.timed {
 		b.at.disarm()
 	}
@@ -120,14 +132,11 @@ func (b *body) finish(err error) error {
 			err = fmt.Errorf("%w: %w", ErrTruncated, redacted(err))
 		}
 	}
-	if b.done {
-		return err
-	}
 	b.done = true
 	if !b.ended {
 		b.x.machine.Finish(b.x.req.Context(), o.Now, classify.Judge(o))
 	}
-	b.x.end(nil)
+	b.x.end(o.Now, nil)
 	return err
 }
 

@@ -31,7 +31,7 @@ type Transport struct {
 	log      *observe.Log
 
 	mu   sync.Mutex
-	live map[call.ID]*exchange
+	live exchange // ring of the calls that live: a list costs less than a map
 }
 
 // settings is one configuration, immutable once stored. A call reads it once.
@@ -46,7 +46,8 @@ type settings struct {
 // New returns a Transport that behaves as cfg says. An unusable cfg yields
 // one error that names every field at fault.
 func New(cfg Config) (*Transport, error) {
-	t := &Transport{seed: maphash.MakeSeed(), live: make(map[call.ID]*exchange)}
+	t := &Transport{seed: maphash.MakeSeed()}
+	t.live.next, t.live.prev = &t.live, &t.live
 	if err := t.Reconfigure(cfg); err != nil {
 		return nil, err
 	}
@@ -138,7 +139,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	t.enter(x)
 	resp, err := x.run()
 	if err != nil {
-		x.end(err)
+		x.end(time.Now(), err)
 		return nil, err
 	}
 	return resp, nil
@@ -146,13 +147,15 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func (t *Transport) enter(x *exchange) {
 	t.mu.Lock()
-	t.live[x.id] = x
+	x.prev, x.next = t.live.prev, &t.live
+	x.prev.next, x.next.prev = x, x
 	t.mu.Unlock()
 }
 
 func (t *Transport) exit(x *exchange) {
 	t.mu.Lock()
-	delete(t.live, x.id)
+	x.prev.next, x.next.prev = x.next, x.prev
+	x.prev, x.next = nil, nil
 	t.mu.Unlock()
 }
 
