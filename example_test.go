@@ -69,7 +69,7 @@ func ExampleError() {
 		panic(err)
 	}
 	defer func() { _ = t.Close() }()
-	_, err = t.Client().Do(message("https://api.anthropic.com")) //nolint:bodyclose // there is no response
+	_, err = t.Client().Do(message("https://api.anthropic.com"))
 	if e, ok := errors.AsType[*evenkeel.Error](err); ok {
 		fmt.Println(e.Code, "after", e.Attempts, "attempts")
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -131,9 +132,7 @@ var identity = []string{"identity"}
 // outgoing is the header as sent: the caller's, without what is for us.
 func (x *exchange) outgoing() http.Header {
 	h := make(http.Header, len(x.req.Header)+1)
-	for name, values := range x.req.Header {
-		h[name] = values // shared: nobody may change them, RoundTrippers included
-	}
+	maps.Copy(h, x.req.Header) // values are shared: a RoundTripper may not change them
 	for _, name := range ownHeaders {
 		delete(h, name)
 	}
