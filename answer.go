@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"mime"
 	"net/http"
 	"strconv"
 	"time"
 
+	"github.com/evenkeel-dev/evenkeel/backoff"
 	"github.com/evenkeel-dev/evenkeel/call"
 	"github.com/evenkeel-dev/evenkeel/classify"
 	"github.com/evenkeel-dev/evenkeel/claude"
@@ -32,7 +34,7 @@ func (*memoryBody) Close() error { return nil }
 // readAnswer reads as much of an answer as must be known to judge it: the
 // beginning of an error, the whole of a plain message.
 func (x *exchange) readAnswer(at *attempt, o *classify.Outcome) {
-	idle := limit{after: x.s.Timeouts.Idle, cause: ErrIdle}
+	idle := limit{after: x.s.Timeouts.Idle, cause: ErrIdle, by: x.machine.Deadline(), late: ErrDeadline}
 	switch {
 	case o.Status >= 400:
 		o.Error = at.readError(x.resp, o.Now, idle)
@@ -45,7 +47,7 @@ func (x *exchange) readAnswer(at *attempt, o *classify.Outcome) {
 			if f := at.fault(); f == classify.FaultCaller || f == classify.FaultDeadline {
 				o.Fault = f
 			}
-			x.lastErr = err
+			x.lastErr, x.timedOut = err, timeout(o.Fault)
 			x.resp = nil
 		}
 	}
@@ -118,12 +120,20 @@ func (x *exchange) deliver(a call.Action) *http.Response {
 	}
 	x.dress(resp, now, a.GaveUp)
 	b := &x.answer
-	b.x, b.at, b.src, b.status, b.ended = x, x.cur, resp.Body, resp.StatusCode, a.Ended
-	if resp.StatusCode/100 == 2 && x.desc.path == claude.Messages && isEventStream(resp.Header) && !encoded(resp.Header) {
-		b.events = stream.NewReader(resp.Body)
+	b.x, b.at, b.src, b.status, b.ended, b.last = x, x.cur, resp.Body, resp.StatusCode, a.Ended, now
+	if resp.StatusCode/100 == 2 && x.desc.path == claude.Messages && isEventStream(resp.Header) {
+		if encoded(resp.Header) {
+			b.side = newSideReader(resp.Header)
+		} else {
+			b.events = stream.NewReader(resp.Body)
+		}
 	}
 	if b.timed = x.timed() && !b.complete(); b.timed {
-		x.cur.arm(now, limit{after: x.s.Timeouts.Idle, cause: ErrIdle})
+		l := limit{after: x.s.Timeouts.Idle, cause: ErrIdle}
+		if b.events != nil {
+			l.by, l.late = x.total, ErrContent
+		}
+		x.cur.arm(now, l)
 	}
 	if b.events == nil && resp.StatusCode/100 == 2 {
 		x.machine.Content(x.req.Context(), now)
@@ -195,11 +205,30 @@ func (x *exchange) refusal(a call.Action) error {
 		Call: x.name, RequestID: x.requestID, Attempts: len(x.trail),
 		Waited: x.machine.Waited(now), Trail: x.trailString(), Err: x.lastErr,
 	}
-	e.refuse(a, x.machine.Verdict())
-	if !a.RetryAt.IsZero() {
-		e.RetryAfter = a.RetryAt.Sub(now)
-	}
+	e.refuse(a, x.timedOut)
+	e.RetryAfter = retryAfter(a, now)
 	return e
+}
+
+// retryAfter is when asking again may help, with jitter on top, so that those
+// who are refused together do not come back together; 0 if that is unknown.
+func retryAfter(a call.Action, now time.Time) time.Duration {
+	if a.Attempt > 0 || a.RetryAt.IsZero() && a.Hold != call.HoldNone {
+		return 0
+	}
+	left := time.Second // a deadline that was too short: at once would be too short again
+	if !a.RetryAt.IsZero() {
+		left = max(a.RetryAt.Sub(now), 0)
+	}
+	return backoff.Told(left, rand.Float64)
+}
+
+// refused ends a call that could not even be described.
+func (x *exchange) refused(err error) {
+	x.body.close()
+	if own, ok := errors.AsType[*Error](err); ok {
+		x.emit(observe.Event{Kind: observe.Refused, Status: own.Status, Reason: string(own.Code)})
+	}
 }
 
 // end closes the books of a call: once, however it ended.
@@ -215,7 +244,7 @@ func (x *exchange) end(now time.Time, err error) {
 	x.body.close()
 	x.t.exit(x)
 	e := observe.Event{
-		Kind: observe.CallDone, Time: now, Attempt: len(x.trail), Status: x.lastStatus(),
+		Kind: observe.CallDone, Time: now, Attempt: len(x.trail), Status: x.answer.status,
 		Reason: string(x.machine.Verdict().Reason), Took: now.Sub(x.arrived),
 		FirstByte: first, Waited: x.machine.Waited(now),
 	}

@@ -107,10 +107,21 @@ func (a *attempt) passEarly() {
 }
 
 // limit is a bound on silence: when it passes, the attempt is cancelled with
-// its cause.
+// its cause. It may have an end of its own, which bytes do not put off.
 type limit struct {
 	after time.Duration
 	cause error
+	by    time.Time // zero for none
+	late  error     // the cause when by has come
+}
+
+// expires is when the limit passes if nothing comes after now.
+func (l limit) expires(now time.Time) time.Time {
+	at := now.Add(l.after)
+	if !l.by.IsZero() && l.by.Before(at) {
+		return l.by
+	}
+	return at
 }
 
 // tighter returns the limit that passes first; one of 0 never does.
@@ -131,12 +142,13 @@ func (a *attempt) arm(now time.Time, l limit) {
 	if l.after <= 0 {
 		return
 	}
-	a.expires = now.Add(l.after)
+	a.expires = l.expires(now)
+	left := max(a.expires.Sub(now), 0)
 	switch {
 	case a.timer == nil:
-		a.timer = time.AfterFunc(l.after, a.expire)
+		a.timer = time.AfterFunc(left, a.expire)
 	case a.fires.IsZero() || a.fires.After(a.expires):
-		a.timer.Reset(l.after)
+		a.timer.Reset(left)
 	default:
 		return
 	}
@@ -153,7 +165,16 @@ func (a *attempt) disarm() {
 // alive starts the silence anew: a byte has come.
 func (a *attempt) alive(now time.Time) {
 	a.mu.Lock()
-	a.expires = now.Add(a.silence.after)
+	a.expires = a.silence.expires(now)
+	a.mu.Unlock()
+}
+
+// unbind takes the end of the limit away: content has come, and a stream that
+// flows is bounded by silence alone.
+func (a *attempt) unbind(now time.Time) {
+	a.mu.Lock()
+	a.silence.by = time.Time{}
+	a.expires = a.silence.expires(now)
 	a.mu.Unlock()
 }
 
@@ -168,7 +189,11 @@ func (a *attempt) expire() {
 		l.after = 0
 	}
 	a.mu.Unlock()
-	if l.after > 0 {
+	switch {
+	case l.after <= 0:
+	case !l.by.IsZero() && !time.Now().Before(l.by):
+		a.cancel(l.late)
+	default:
 		a.cancel(l.cause)
 	}
 }
@@ -222,21 +247,15 @@ func (a *attempt) readError(resp *http.Response, now time.Time, l limit) claude.
 	if err == nil && len(head) == errorBody {
 		resp.Body = &longBody{Reader: io.MultiReader(newBytes(head), resp.Body), Closer: resp.Body, a: a, head: head}
 	} else {
+		if err != nil { // what has come is the answer; its length is another now
+			resp.ContentLength = int64(len(head))
+			resp.Header.Del("Content-Length")
+		}
 		_ = resp.Body.Close()
 		a.end(nil)
 		resp.Body = newBytes(head)
 	}
-	if encoded(resp.Header) {
-		return claude.Error{}
-	}
-	return claude.ParseError(head)
-}
-
-// encoded tells that a body came compressed although identity was asked for.
-// It is passed as it is; only what we would have read in it stays unknown.
-func encoded(h http.Header) bool {
-	e := h.Get("Content-Encoding")
-	return e != "" && e != "identity"
+	return claude.ParseError(decoded(resp.Header, head))
 }
 
 // longBody is an error body of more than errorBody bytes.

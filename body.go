@@ -57,10 +57,10 @@ func (p *payload) open(r *http.Request, l *ledger, m Memory) error {
 // read keeps the body, growing with the bytes received and not with what the
 // caller has announced.
 func (p *payload) read(announced int64, m Memory) error {
-	const first = 64 << 10
-	size := int64(first)
-	if announced >= 0 && announced < size {
-		size = announced
+	const first = int64(64 << 10)
+	size := min(first, m.Body)
+	if announced >= 0 {
+		size = min(size, announced)
 	}
 	if !p.grow(size, m) {
 		p.rest = p.orig
@@ -82,8 +82,8 @@ func (p *payload) read(announced int64, m Memory) error {
 		if len(buf) < cap(buf) {
 			continue
 		}
-		more := int64(cap(buf))
-		if p.held+more > m.Body+1 || !p.grow(more, m) {
+		more := min(int64(cap(buf)), m.Body-p.held)
+		if more <= 0 || !p.grow(more, m) {
 			p.kept, p.rest = buf, p.orig
 			return nil
 		}
@@ -92,7 +92,7 @@ func (p *payload) read(announced int64, m Memory) error {
 }
 
 func (p *payload) grow(n int64, m Memory) bool {
-	if p.held+n > max(m.Body, 64<<10)+1 || !p.ledger.reserve(n, m.Bodies) {
+	if p.held+n > m.Body || !p.ledger.reserve(n, m.Bodies) {
 		return false
 	}
 	p.held += n

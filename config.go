@@ -69,7 +69,8 @@ type Timeouts struct {
 // Breaker configures the circuit breakers, one per upstream, path class and model.
 type Breaker = call.BreakerConfig
 
-// Queue bounds the calls that wait for anything before or between attempts.
+// Queue bounds the calls that are held: by an open breaker, an empty budget or
+// a pause after a 429. Calls in their backoff are bounded by the budget.
 type Queue struct {
 	Depth   int           // 0 means 1,000
 	MaxWait time.Duration // of interactive calls; 0 means 30 s; the others wait as long as their deadline allows

@@ -169,10 +169,8 @@ func (d *description) firstByte(method string, t Timeouts) time.Duration {
 		return t.FirstByte
 	case d.path != claude.Other:
 		return t.FirstByte + time.Duration(min(max(d.body.MaxTokens, 0), maxPlainTokens))*plainPerToken
-	case !d.rewinds:
-		return 0 // an upload of any length
 	case method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch:
-		return t.Total // a legacy completion answers when it is done
+		return 0 // an upload of any length, a legacy completion that answers when it is done
 	default:
 		return t.FirstByte
 	}

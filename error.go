@@ -78,5 +78,6 @@ var (
 	ErrDraining    = errors.New("draining")
 	ErrFirstByte   = errors.New("no first byte in time")
 	ErrIdle        = errors.New("no byte of the answer in time")
+	ErrContent     = errors.New("no content of the answer in time")
 	ErrTruncated   = errors.New("stream ended before message_stop")
 )

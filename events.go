@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/evenkeel-dev/evenkeel/call"
-	"github.com/evenkeel-dev/evenkeel/classify"
 	"github.com/evenkeel-dev/evenkeel/claude"
 	"github.com/evenkeel-dev/evenkeel/observe"
 )
@@ -85,10 +84,10 @@ func (x *exchange) snapshot() observe.Call {
 
 // refuse fills in what kind of end it is: which code, and which answer a
 // gateway gives for it.
-func (e *Error) refuse(a call.Action, v classify.Verdict) {
+func (e *Error) refuse(a call.Action, timedOut bool) {
 	if e.Attempts > 0 {
 		e.Code, e.Kind, e.Status = CodeUnreachable, claude.API, 502
-		if v.Reason == classify.FirstByteTimeout || v.Reason == classify.DeadlinePassed || v.Reason == classify.IdleTimeout {
+		if timedOut {
 			e.Code, e.Kind, e.Status = CodeTimeout, claude.Timeout, 504
 		}
 		return

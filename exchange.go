@@ -26,6 +26,7 @@ type exchange struct {
 	id      call.ID
 	name    string // evenkeel-id
 	arrived time.Time
+	total   time.Time // by when the first content must be there; zero for never
 	prev    *exchange // ring of live calls, guarded by Transport.mu
 	next    *exchange
 	desc    description
@@ -39,6 +40,7 @@ type exchange struct {
 	stored    *http.Response // last error answer of an earlier one; its body is in memory
 	lastErr   error          // of the last attempt that brought no answer
 	requestID string
+	timedOut  bool // the last attempt that brought no answer met a limit of ours
 
 	// Places for what nearly every call needs one of, so that it costs no
 	// allocation of its own.
@@ -71,7 +73,6 @@ func (x *exchange) open() error {
 		x.body.orig, x.body.ledger = x.req.Body, &x.t.bodies
 		return err
 	}
-	x.desc.tag = x.t.tag(x.desc.tag)
 	if err := x.body.open(x.req, &x.t.bodies, x.s.Memory); err != nil {
 		if x.req.Context().Err() != nil {
 			return leftError(x.req.Context())
@@ -95,12 +96,9 @@ func (x *exchange) call() call.Call {
 		Scope: d.scope, Class: d.class, Arrived: x.arrived,
 		MaxWait: d.maxWait, Once: !d.rewinds, Repeat: d.repeat, Fast: d.body.Fast,
 	}
-	total := x.s.Timeouts.Total
-	if first := d.firstByte(x.req.Method, x.s.Timeouts); first > total {
-		total = first
-	}
-	if d.rewinds { // an upload that passes once has no total limit
-		c.Deadline = x.arrived.Add(total)
+	if d.path != claude.Other { // the rest is relayed without a total limit
+		x.total = x.arrived.Add(max(x.s.Timeouts.Total, d.firstByte(x.req.Method, x.s.Timeouts)))
+		c.Deadline = x.total
 	}
 	c.Deadline = sooner(c.Deadline, d.timeout, x.arrived)
 	if at, ok := x.req.Context().Deadline(); ok {
@@ -213,7 +211,7 @@ func (x *exchange) attempt(ctx context.Context, start time.Time, a call.Action) 
 	if err != nil {
 		o.Fault = at.fault()
 		o.SinceByte = now.Sub(start)
-		x.lastErr = x.causeOf(at, err)
+		x.lastErr, x.timedOut = x.causeOf(at, err), timeout(o.Fault)
 		at.end(nil)
 	} else {
 		x.resp = resp
@@ -243,6 +241,10 @@ func (x *exchange) send(at *attempt, start time.Time) (*http.Response, error) {
 		l = l.tighter(limit{after: max(d.Sub(start), time.Millisecond), cause: ErrDeadline})
 	}
 	return at.do(x.s.base, r, start, l)
+}
+
+func timeout(f classify.Fault) bool {
+	return f == classify.FaultFirstByte || f == classify.FaultDeadline || f == classify.FaultIdle
 }
 
 // causeOf is what went wrong, in our words where it was our limit.
@@ -299,17 +301,17 @@ func (x *exchange) trailString() string {
 		}
 		b.WriteString(s.what)
 		b.WriteByte('@')
-		b.WriteString(roundTime(s.at).String())
+		b.WriteString(short(s.at))
 	}
 	return b.String()
 }
 
-// roundTime drops digits nobody reads.
-func roundTime(d time.Duration) time.Duration {
-	if d >= time.Second {
-		return d.Round(100 * time.Millisecond)
+// short writes a time as a person would: 812ms, 2.1s, 1m3.5s.
+func short(d time.Duration) string {
+	if d < time.Second {
+		return strconv.FormatInt(d.Milliseconds(), 10) + "ms"
 	}
-	return d.Round(time.Millisecond)
+	return d.Round(100 * time.Millisecond).String()
 }
 
 // newName makes an evenkeel-id: 80 random bits, to find a call in logs.

@@ -19,6 +19,7 @@ type body struct {
 	at     *attempt // nil for a stored answer
 	src    io.ReadCloser
 	events *stream.Reader // nil unless it is a stream of messages
+	side   *sideReader    // nil unless that stream is compressed
 	timed  bool           // the idle limit is in force
 	status int
 	ended  bool // the machine knows the end already
@@ -44,6 +45,9 @@ func (b *body) Read(p []byte) (n int, err error) {
 		b.sawContent()
 	} else {
 		n, err = b.src.Read(p)
+		if b.side != nil && n > 0 {
+			b.side.write(p[:n])
+		}
 	}
 	if n > 0 {
 		b.cameAlive()
@@ -60,7 +64,7 @@ func (b *body) Read(p []byte) (n int, err error) {
 // cameAlive notes that a byte has come. An answer that is in memory, or not
 // bound by a limit, needs no note.
 func (b *body) cameAlive() {
-	if b.events == nil && !b.timed {
+	if b.events == nil && b.side == nil && !b.timed {
 		return
 	}
 	b.last = time.Now()
@@ -89,7 +93,11 @@ func (b *body) leave() bool {
 func (b *body) sawContent() {
 	if !b.content && b.events.State().Content {
 		b.content = true
-		b.x.machine.Content(b.x.req.Context(), time.Now())
+		now := time.Now()
+		b.x.machine.Content(b.x.req.Context(), now)
+		if b.timed {
+			b.at.unbind(now)
+		}
 	}
 }
 
@@ -123,12 +131,12 @@ func (b *body) finish(err error) error {
 	o := b.outcome(err)
 	switch o.Fault {
 	case classify.FaultIdle:
-		err = ErrIdle
+		err = context.Cause(b.at.ctx)
 	case classify.FaultCut:
 		switch {
 		case errors.Is(err, io.EOF):
 			err = ErrTruncated
-		case b.events != nil:
+		case b.events != nil || b.side != nil:
 			err = fmt.Errorf("%w: %w", ErrTruncated, redacted(err))
 		}
 	}
@@ -147,19 +155,24 @@ func (b *body) outcome(err error) classify.Outcome {
 		Sent: true, Content: b.content, Now: time.Now(),
 	}
 	var s stream.State
-	if b.events != nil {
+	follows := b.events != nil || b.side != nil
+	switch {
+	case b.events != nil:
 		s = b.events.State()
+	case b.side != nil:
+		s = b.side.close()
+		o.Content = s.Content
 	}
 	switch {
 	case s.Error.Type != "":
 		o.Fault, o.Error = classify.FaultErrorEvent, s.Error
-	case b.events != nil && s.Whole():
-	case errors.Is(err, io.EOF) && b.events == nil:
+	case follows && s.Whole():
+	case errors.Is(err, io.EOF) && !follows:
 	case errors.Is(err, io.EOF):
 		o.Fault = classify.FaultCut
 	case errors.Is(err, errClosed) && b.events == nil && b.complete():
 	case b.at == nil:
-	case errors.Is(context.Cause(b.at.ctx), ErrIdle):
+	case overdue(b.at):
 		o.Fault = classify.FaultIdle
 	case errors.Is(err, errClosed) || b.at.parent.Err() != nil:
 		o.Fault = classify.FaultCaller
@@ -170,6 +183,12 @@ func (b *body) outcome(err error) classify.Outcome {
 		o.Fault = classify.FaultCut
 	}
 	return o
+}
+
+// overdue tells that a limit of ours has cut the answer.
+func overdue(a *attempt) bool {
+	cause := context.Cause(a.ctx)
+	return errors.Is(cause, ErrIdle) || errors.Is(cause, ErrContent)
 }
 
 // complete tells that everything had arrived before the caller closed the body.

@@ -26,12 +26,11 @@ type Transport struct {
 	seed     maphash.Seed // salts the hashes of credentials
 	bodies   ledger
 	lastID   atomic.Uint64
-	tags     sync.Map // tags seen, at most maxTags
-	tagCount atomic.Int64
 	log      *observe.Log
 
 	mu   sync.Mutex
-	live exchange // ring of the calls that live: a list costs less than a map
+	live exchange       // ring of the calls that live: a list costs less than a map
+	tags map[string]int // live calls of each tag; at most maxTags tags
 }
 
 // settings is one configuration, immutable once stored. A call reads it once.
@@ -46,7 +45,7 @@ type settings struct {
 // New returns a Transport that behaves as cfg says. An unusable cfg yields
 // one error that names every field at fault.
 func New(cfg Config) (*Transport, error) {
-	t := &Transport{seed: maphash.MakeSeed()}
+	t := &Transport{seed: maphash.MakeSeed(), tags: make(map[string]int)}
 	t.live.next, t.live.prev = &t.live, &t.live
 	if err := t.Reconfigure(cfg); err != nil {
 		return nil, err
@@ -133,7 +132,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	x.id = call.ID(t.lastID.Add(1))
 	x.name = newName()
 	if err := x.open(); err != nil {
-		x.body.close()
+		x.refused(err)
 		return nil, err
 	}
 	t.enter(x)
@@ -145,38 +144,33 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// maxTags bounds the tags of live calls that logs and metrics tell apart.
+// What comes beyond is "other": tags are for naming routes, not requests.
+const maxTags = 256
+
 func (t *Transport) enter(x *exchange) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	x.prev, x.next = t.live.prev, &t.live
 	x.prev.next, x.next.prev = x, x
-	t.mu.Unlock()
+	if tag := x.desc.tag; tag != "" {
+		if t.tags[tag] == 0 && len(t.tags) >= maxTags {
+			x.desc.tag = "other"
+		}
+		t.tags[x.desc.tag]++
+	}
 }
 
 func (t *Transport) exit(x *exchange) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	x.prev.next, x.next.prev = x.next, x.prev
 	x.prev, x.next = nil, nil
-	t.mu.Unlock()
-}
-
-// maxTags bounds the tags that logs and metrics tell apart. What comes after
-// is "other": tags are for naming routes, not requests.
-const maxTags = 256
-
-func (t *Transport) tag(s string) string {
-	if s == "" {
-		return ""
+	if tag := x.desc.tag; tag != "" {
+		if t.tags[tag]--; t.tags[tag] == 0 {
+			delete(t.tags, tag)
+		}
 	}
-	if _, ok := t.tags.Load(s); ok {
-		return s
-	}
-	if t.tagCount.Load() >= maxTags {
-		return "other"
-	}
-	if _, seen := t.tags.LoadOrStore(s, true); !seen {
-		t.tagCount.Add(1)
-	}
-	return s
 }
 
 // check names every field that cannot be used.

@@ -161,8 +161,8 @@ func TestTransport_trailTellsEveryAttempt(t *testing.T) {
 		tr := newTransport(t, evenkeel.Config{Base: sim.NewScript(replies(529, 529, 200)...)})
 		a := mustSend(t, tr, newRequest(t, "POST", endpoint, plainBody))
 		trail := strings.Fields(a.Header.Get(evenkeel.HeaderTrail))
-		if len(trail) != 3 || trail[0] != "529@0s" || !strings.HasPrefix(trail[2], "200@") {
-			t.Errorf("trail is %q, want 529@0s 529@… 200@…", trail)
+		if len(trail) != 3 || trail[0] != "529@0ms" || !strings.HasPrefix(trail[2], "200@") {
+			t.Errorf("trail is %q, want 529@0ms 529@… 200@…", trail)
 		}
 	})
 }

@@ -263,7 +263,8 @@ func (m *Machine) Judge(ctx context.Context, now time.Time, v classify.Verdict, 
 		return m.finalAction(now, Hold{})
 	}
 	m.phase = over
-	gaveUp := v.Action == classify.Again || v.Reason == classify.EffectsUnknown
+	// A body that passes once is not ours to send again; the caller may.
+	gaveUp := v.Action == classify.Again && !m.call.Once || v.Reason == classify.EffectsUnknown
 	return Action{Kind: Deliver, Attempt: m.attempts, Ended: true, GaveUp: gaveUp}
 }
 

@@ -149,7 +149,7 @@ func TestMachine_end(t *testing.T) {
 			Call{},
 			append(times(1, overloaded, true), times(5, lost, false)...), Return, 6, true, GaveUp,
 		},
-		{"a body that cannot be sent again", Call{Once: true}, times(1, overloaded, true), Deliver, 1, true, GaveUp},
+		{"a body that cannot be sent again: the caller may do it", Call{Once: true}, times(1, overloaded, true), Deliver, 1, false, GaveUp},
 		{"the next wait would pass the deadline", Call{Deadline: start.Add(900 * time.Millisecond)}, times(1, overloaded, true), Deliver, 1, true, GaveUp},
 		{"the next wait would pass the caller's max-wait", Call{MaxWait: 500 * time.Millisecond}, times(1, overloaded, true), Deliver, 1, true, GaveUp},
 		{"told to wait longer than is silently waited", Call{}, times(1, told(61*time.Second), true), Deliver, 1, true, Uncounted},
