@@ -243,6 +243,7 @@ func (x *exchange) end(now time.Time, err error) {
 	}
 	x.body.close()
 	x.t.exit(x)
+	x.tellNews()
 	e := observe.Event{
 		Kind: observe.CallDone, Time: now, Attempt: len(x.trail), Status: x.answer.status,
 		Reason: string(x.machine.Verdict().Reason), Took: now.Sub(x.arrived),

@@ -62,8 +62,14 @@ func (d *description) headers(r *http.Request, seed maphash.Seed) error {
 	if d.maxWait, err = durationOf(h, HeaderMaxWait); err != nil {
 		return err
 	}
+	if d.maxWait == 0 && field(h, HeaderMaxWait) != "" {
+		d.maxWait = time.Nanosecond // 0s: not at all
+	}
 	if d.timeout, err = durationOf(h, HeaderDeadline); err != nil {
 		return err
+	}
+	if d.timeout == 0 && field(h, HeaderDeadline) != "" {
+		return badHeader(HeaderDeadline, "a duration such as 2m")
 	}
 	if d.tag = field(h, HeaderTag); d.tag != "" && !validTag(d.tag) {
 		return badHeader(HeaderTag, "1 to 64 of a-z, 0-9, '.', '_' and '-'")
@@ -93,7 +99,7 @@ func durationOf(h http.Header, name string) (time.Duration, error) {
 		return 0, nil
 	}
 	d, err := time.ParseDuration(v)
-	if err != nil || d <= 0 {
+	if err != nil || d < 0 {
 		return 0, badHeader(name, "a duration such as 20s or 2m")
 	}
 	return d, nil

@@ -31,10 +31,10 @@ func (x *exchange) emit(e observe.Event) {
 	}
 }
 
-// observeMove tells of a breaker that this call's request has moved.
-func (x *exchange) observeMove(a call.Action) {
-	if a.State.Moved {
-		x.emit(observe.Event{Kind: observe.BreakerMoved, State: a.State.Breaker})
+// tellNews tells of a breaker that has moved under this call.
+func (x *exchange) tellNews() {
+	if state, moved := x.machine.News(); moved {
+		x.emit(observe.Event{Kind: observe.BreakerMoved, State: state})
 	}
 }
 

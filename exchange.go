@@ -144,7 +144,7 @@ func (x *exchange) run() (*http.Response, error) {
 	now := x.arrived
 	a := x.machine.Next(ctx, now)
 	for {
-		x.observeMove(a)
+		x.tellNews()
 		switch a.Kind {
 		case call.Wait:
 			if !x.wait(ctx, a) {

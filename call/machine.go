@@ -146,6 +146,7 @@ type Machine struct {
 	health   classify.Health  // of the last attempt
 	stored   bool             // an answer of an earlier attempt is kept
 	last     classify.Verdict // of the last attempt judged
+	news     State            // the last reply in which the breaker had moved
 }
 
 // New returns the machine of one call.
@@ -182,6 +183,7 @@ func (m *Machine) Next(ctx context.Context, now time.Time) Action {
 	}
 	m.phase = asking
 	d := m.adm.Admit(ctx, now, m.need())
+	m.hear(d.State)
 	if d.Ticket.ID == 0 {
 		return m.held(now, d)
 	}
@@ -346,7 +348,24 @@ func (m *Machine) settle(ctx context.Context, now time.Time, end End) Settled {
 	}
 	t := m.ticket
 	m.ticket = Ticket{}
-	return m.adm.Settle(ctx, now, t, end)
+	s := m.adm.Settle(ctx, now, t, end)
+	m.hear(s.State)
+	return s
+}
+
+// hear keeps the news of a reply, until somebody asks for it.
+func (m *Machine) hear(s State) {
+	if s.Moved {
+		m.news = s
+	}
+}
+
+// News returns the state that the breaker has moved to in a reply to this
+// call, once.
+func (m *Machine) News() (state string, ok bool) {
+	state, ok = m.news.Breaker, m.news.Moved
+	m.news = State{}
+	return state, ok
 }
 
 // giveUp ends a call that holds no ticket.

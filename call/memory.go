@@ -197,7 +197,10 @@ func (m *Memory) askBreaker(now time.Time, need Need, l *lane) (d breaker.Decisi
 		return l.breaker.AdmitSlot(now, mayProbe), true
 	}
 	waited := h != nil && (h.reason == HoldBreaker || h.reason == HoldRamp)
-	return l.breaker.Admit(now, mayProbe, waited, m.cfg.Rand()), waited
+	if d = l.breaker.Admit(now, mayProbe, waited, m.cfg.Rand()); d.Ramp && l.inFlight == 0 {
+		return l.breaker.AdmitSlot(now, mayProbe), true // a ramp has nothing to protect from a single call
+	}
+	return d, waited
 }
 
 // hold enters a call among those that wait, or refuses it when too many do.

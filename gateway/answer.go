@@ -1,11 +1,12 @@
 package gateway
 
 import (
-	"crypto/rand"
+	cryptorand "crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
@@ -27,7 +28,9 @@ const (
 )
 
 // longestRetryAfter is the most that an answer of ours asks a caller to wait.
-// Official clients obey any value, and would freeze.
+// Official clients obey any value, and would freeze. What is longer is spread
+// over the last tenth before it: callers turned away in one moment must not
+// all come back in another.
 const longestRetryAfter = 60 * time.Second
 
 // refusal is an answer of our own, in the shape of the API.
@@ -246,10 +249,14 @@ func (no *refusal) body(requestID string) []byte {
 	return b
 }
 
-// seconds writes d as a Retry-After, rounded up: never earlier than meant.
+// seconds writes d as a Retry-After, rounded up: never earlier than meant,
+// unless that is longer than any caller is asked to wait.
 func seconds(d time.Duration) string {
-	return strconv.Itoa(int(math.Ceil(min(d, longestRetryAfter).Seconds())))
+	if d > longestRetryAfter {
+		d = longestRetryAfter - rand.N(longestRetryAfter/10)
+	}
+	return strconv.Itoa(int(math.Ceil(d.Seconds())))
 }
 
 // newID names a call that no Transport has seen, as a Transport names calls.
-func newID() string { return "ek_" + strings.ToLower(rand.Text()[:16]) }
+func newID() string { return "ek_" + strings.ToLower(cryptorand.Text()[:16]) }

@@ -28,11 +28,12 @@ func (e *CutError) Error() string {
 //
 //	ready ──begin──► unready ──Delay──► refusing ──none in flight, or Grace──► over
 type drain struct {
-	closed atomic.Bool // refusing; read for every answer
+	leaving atomic.Bool // begun; read for every answer
 
 	mu       sync.Mutex // guards what follows
 	inFlight int
-	begun    time.Time     // zero while ready
+	begun    time.Time // zero while ready
+	closed   bool      // refusing
 	empty    chan struct{} // closed when refusing and nothing is in flight
 	emptied  bool
 }
@@ -43,7 +44,7 @@ func (d *drain) init() { d.empty = make(chan struct{}) }
 func (d *drain) enter() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.closed.Load() {
+	if d.closed {
 		return false
 	}
 	d.inFlight++
@@ -60,19 +61,20 @@ func (d *drain) leave() {
 
 // checkEmpty is called with mu held.
 func (d *drain) checkEmpty() {
-	if d.closed.Load() && d.inFlight == 0 && !d.emptied {
+	if d.closed && d.inFlight == 0 && !d.emptied {
 		d.emptied = true
 		close(d.empty)
 	}
 }
 
-func (d *drain) refusing() bool { return d.closed.Load() }
-
 // ready tells whether new calls should come here.
-func (d *drain) ready() bool {
+func (d *drain) ready() bool { return !d.leaving.Load() }
+
+// refusing tells whether new calls are turned away.
+func (d *drain) refusing() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.begun.IsZero()
+	return d.closed
 }
 
 // calls is the number in flight.
@@ -88,6 +90,7 @@ func (d *drain) begin(now time.Time) time.Time {
 	defer d.mu.Unlock()
 	if d.begun.IsZero() {
 		d.begun = now
+		d.leaving.Store(true)
 	}
 	return d.begun
 }
@@ -96,7 +99,7 @@ func (d *drain) begin(now time.Time) time.Time {
 func (d *drain) refuse() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.closed.Store(true)
+	d.closed = true
 	d.checkEmpty()
 }
 

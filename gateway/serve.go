@@ -22,10 +22,10 @@ const headerSlack = 2 << 20
 // call that was cut to end, before connections are closed.
 const lastWords = 5 * time.Second
 
-// Serve accepts connections on l until ctx ends, then drains: /readyz fails
-// at once; after Drain.Delay new calls are answered 503, on new connections
-// too, and every answer closes its connection; calls that are open, queued or
-// waiting have Drain.Grace to finish. Serve returns as soon as none is left,
+// Serve accepts connections on l until ctx ends, then drains: from that moment
+// /readyz fails and every answer closes its connection; after Drain.Delay new
+// calls are answered 503, on new connections too; calls that are open, queued
+// or waiting have Drain.Grace to finish. Serve returns as soon as none is left,
 // with nil, or with a [*CutError] if it had to cut some off. A queued call
 // that is cut is answered 503; a stream that is cut breaks, so that it does
 // not look whole.

@@ -34,7 +34,7 @@ func (w *writer) WriteHeader(status int) {
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil // net/http would guess one
 	}
-	if w.drain.refusing() {
+	if !w.drain.ready() { // the caller's next call then comes by a new connection, and so to another instance
 		h["Connection"] = []string{"close"}
 	}
 	if v := h["Content-Length"]; len(v) == 1 {

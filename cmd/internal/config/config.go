@@ -96,7 +96,7 @@ type Concurrency struct {
 	Max  int    `yaml:"max" min:"0" max:"1000000"`
 }
 
-// Queue bounds the calls that wait.
+// Queue bounds the calls that are held by a breaker, a budget or a pause.
 type Queue struct {
 	Depth   int      `yaml:"depth" min:"1" max:"1000000"`
 	MaxWait Duration `yaml:"max_wait" min:"1ms" max:"24h"`

@@ -180,7 +180,7 @@ var catalogue = []Entry{
 	},
 	{
 		Code(evenkeel.CodeQueueFull), 6,
-		"queue.depth calls wait already; one more would only wait longer.",
+		"queue.depth calls are held already, by an open breaker, an empty retry budget or a pause after a 429; one more would only wait longer.",
 		"Slow down the callers, or raise queue.depth if memory allows.",
 	},
 	{
