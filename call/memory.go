@@ -72,7 +72,8 @@ type lane struct {
 	budget   *retry.Budget
 	inFlight int
 	lost     time.Time // when a connection last died under an attempt
-	good     time.Time // when an attempt last brought content or its answer
+	good     time.Time // start of the last attempt that brought content, or flew for earlyGood
+	probed   time.Time // when a probe was last let out
 	forProbe map[ID]*holding
 	forMoney []*holding // longest wait first; may name calls that have gone
 }
@@ -151,6 +152,9 @@ func (m *Memory) Admit(_ context.Context, now time.Time, need Need) Decision {
 	m.flights[f.id] = f
 	m.young = append(m.young, f)
 	l.inFlight++
+	if ticket.Probe {
+		l.probed = now
+	}
 	return Decision{
 		Ticket: Ticket{ID: f.id, Call: need.Call, Probe: ticket.Probe},
 		State:  m.state(now, l),
@@ -213,6 +217,9 @@ func (m *Memory) hold(now time.Time, need Need, l *lane, why Hold) Decision {
 		h = &holding{}
 		m.held[need.Call] = h
 	}
+	if ripe := l.probed.Add(earlyGood); why.Reason == HoldBreaker && ripe.After(now) && ripe.Before(why.Until) {
+		why.Until = ripe // a probe that still flies then is good, and nobody else would look
+	}
 	h.reason, h.until = why.Reason, why.Until
 	h.wake = make(chan struct{})
 	switch why.Reason {
@@ -230,7 +237,7 @@ func (m *Memory) Content(_ context.Context, now time.Time, t Ticket) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if f := m.flights[t.ID]; f != nil {
-		f.lane.good = now
+		f.lane.answers(f)
 		f.lane.breaker.Content(now, &f.ticket)
 		m.wakeForProbe(f.lane)
 	}
@@ -284,7 +291,7 @@ func (m *Memory) result(now time.Time, f *flight, end End, s Settled) breaker.Re
 	v := end.Verdict
 	switch {
 	case end.Call == Succeeded:
-		f.lane.good = now
+		f.lane.answers(f)
 		return breaker.Good
 	case v.Health != classify.Failure:
 		return breaker.Ignored
@@ -311,6 +318,15 @@ func (m *Memory) pay(f *flight, end End) {
 		m.deposit(f, f.income())
 	case end.Verdict.Health == classify.Failure && f.early > 0:
 		purse.Take(f.early)
+	}
+}
+
+// answers notes that the upstream took an attempt on. What counts is when the
+// attempt began: an answer of a minute that ends in an outage tells of the
+// minute before.
+func (l *lane) answers(f *flight) {
+	if f.start.After(l.good) {
+		l.good = f.start
 	}
 }
 
@@ -349,7 +365,9 @@ func (m *Memory) Leave(now time.Time, need Need, end CallEnd) {
 	m.wakeForProbe(l)
 }
 
-// ripen counts attempts that have been in flight for earlyGood as good.
+// ripen counts attempts that have been in flight for earlyGood as good, probes
+// too: a plain answer of a minute would else keep an upstream that has
+// recovered shut for a minute and more.
 func (m *Memory) ripen(now time.Time) {
 	for ; m.ripe < len(m.young); m.ripe++ {
 		f := m.young[m.ripe]
@@ -359,7 +377,13 @@ func (m *Memory) ripen(now time.Time) {
 		if now.Sub(f.start) < earlyGood {
 			break
 		}
-		f.lane.breaker.Early(now, &f.ticket)
+		f.lane.answers(f)
+		if f.ticket.Probe {
+			f.lane.breaker.Content(now, &f.ticket)
+			m.wakeForProbe(f.lane)
+		} else {
+			f.lane.breaker.Early(now, &f.ticket)
+		}
 		if f.early = f.income(); f.early > 0 {
 			m.deposit(f, f.early)
 		}

@@ -76,11 +76,11 @@ func cells() (list []cell) {
 	for _, share := range []float64{0.01, 0.05, 0.10, 0.20, 0.30} {
 		add(fault{kind: overloaded, share: share}, 5*time.Second, time.Minute)
 	}
-	add(fault{kind: outage, whole: time.Minute}, 5*time.Second)
-	add(fault{kind: outage, whole: 5 * time.Minute}, 5*time.Second)
-	add(fault{kind: hanging, share: 0.02}, 5*time.Second)
-	add(fault{kind: hanging, share: 0.10}, 5*time.Second)
-	add(fault{kind: hanging, whole: time.Minute}, 5*time.Second)
+	add(fault{kind: outage, whole: time.Minute}, 5*time.Second, time.Minute)
+	add(fault{kind: outage, whole: 5 * time.Minute}, 5*time.Second, time.Minute)
+	add(fault{kind: hanging, share: 0.02}, 5*time.Second, time.Minute)
+	add(fault{kind: hanging, share: 0.10}, 5*time.Second, time.Minute)
+	add(fault{kind: hanging, whole: time.Minute}, 5*time.Second, time.Minute)
 	return list
 }
 
