@@ -260,3 +260,20 @@ func TestTransport_encodedAnyway(t *testing.T) {
 		})
 	}
 }
+
+// TestTransport_lastAnswerIsKept up to 64 KiB, for when later attempts bring none.
+func TestTransport_lastAnswerIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		long := strings.Repeat("x", 100<<10)
+		refused := sim.Reply{Fault: sim.Fault{Kind: sim.Refuse}}
+		api := sim.NewScript(sim.Reply{Status: 529, Body: long}, refused)
+		a := mustSend(t, newTransport(t, evenkeel.Config{Base: api}), newRequest(t, "POST", endpoint, plainBody))
+		if a.StatusCode != 529 || len(a.body) != 64<<10 || a.ContentLength != 64<<10 {
+			t.Errorf("got %d with %d bytes, length %d; want the stored 529 with its first 64 KiB", a.StatusCode, len(a.body), a.ContentLength)
+		}
+		whole := mustSend(t, newTransport(t, evenkeel.Config{Base: sim.NewScript(sim.Reply{Status: 400, Body: long})}), newRequest(t, "POST", endpoint, plainBody))
+		if whole.body != long {
+			t.Errorf("a final answer of %d bytes was passed as %d", len(long), len(whole.body))
+		}
+	})
+}

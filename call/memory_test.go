@@ -376,3 +376,19 @@ func BenchmarkMemory(b *testing.B) {
 		m.Settle(ctx, start, d.Ticket, End{Verdict: good, Call: Succeeded})
 	}
 }
+
+func TestMemory_scopesAreBounded(t *testing.T) {
+	d := newDesk(t, MemoryConfig{})
+	d.Settle(ctx, d.now, d.mustAdmit(d.need()), End{Verdict: rejected, Call: Uncounted})
+	if got := d.scopes.len(); got != 0 {
+		t.Errorf("a call that was rejected, as with a wrong key, left %d scopes", got)
+	}
+	for i := range maxScopes + 100 {
+		n := d.need()
+		n.Scope = strconv.Itoa(i)
+		d.Settle(ctx, d.now, d.mustAdmit(n), End{Verdict: told(time.Second), Call: Uncounted, PauseUntil: d.now.Add(time.Second)})
+	}
+	if got := d.scopes.len(); got != maxScopes {
+		t.Errorf("%d scopes kept, want %d", got, maxScopes)
+	}
+}
