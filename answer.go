@@ -101,7 +101,10 @@ func (a *attempt) readPlain(resp *http.Response, now time.Time, l limit) error {
 			}
 			return err
 		case len(buf) >= plainBody:
-			resp.Body = &onceBody{Reader: io.MultiReader(newBytes(buf), resp.Body), Closer: resp.Body}
+			resp.Body = &struct {
+				io.Reader
+				io.Closer
+			}{io.MultiReader(newBytes(buf), resp.Body), resp.Body}
 			return nil
 		case len(buf) == cap(buf):
 			buf = append(make([]byte, 0, 4*cap(buf)), buf...)
@@ -120,21 +123,15 @@ func (x *exchange) deliver(a call.Action) *http.Response {
 	}
 	x.dress(resp, now, a.GaveUp)
 	b := &x.answer
-	b.x, b.at, b.src, b.status, b.ended, b.last = x, x.cur, resp.Body, resp.StatusCode, a.Ended, now
+	b.x, b.at, b.src, b.status, b.ended = x, x.cur, resp.Body, resp.StatusCode, a.Ended
 	if resp.StatusCode/100 == 2 && x.desc.path == claude.Messages && isEventStream(resp.Header) {
 		if encoded(resp.Header) {
 			b.side = newSideReader(resp.Header)
 		} else {
-			b.events = stream.NewReader(resp.Body)
+			b.events = stream.NewReader(pulse{b})
 		}
 	}
-	if b.timed = x.timed() && !b.complete(); b.timed {
-		l := limit{after: x.s.Timeouts.Idle, cause: ErrIdle}
-		if b.events != nil {
-			l.by, l.late = x.total, ErrContent
-		}
-		x.cur.arm(now, l)
-	}
+	b.timed, b.idle = x.timed() && !b.complete(), now
 	if b.events == nil && resp.StatusCode/100 == 2 {
 		x.machine.Content(x.req.Context(), now)
 	}
@@ -200,6 +197,9 @@ func (x *exchange) setFirstByte(now time.Time) {
 
 // refusal is the error of a call that ends without an answer.
 func (x *exchange) refusal(a call.Action) error {
+	if x.bodyErr != nil {
+		return x.badBody(x.bodyErr)
+	}
 	now := time.Now()
 	e := &Error{
 		Call: x.name, RequestID: x.requestID, Attempts: len(x.trail),

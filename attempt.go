@@ -169,15 +169,6 @@ func (a *attempt) alive(now time.Time) {
 	a.mu.Unlock()
 }
 
-// unbind takes the end of the limit away: content has come, and a stream that
-// flows is bounded by silence alone.
-func (a *attempt) unbind(now time.Time) {
-	a.mu.Lock()
-	a.silence.by = time.Time{}
-	a.expires = a.silence.expires(now)
-	a.mu.Unlock()
-}
-
 // expire runs when the timer fires.
 func (a *attempt) expire() {
 	a.mu.Lock()

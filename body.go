@@ -33,7 +33,8 @@ type payload struct {
 	isKept bool
 	rest   io.Reader // what follows kept in a body that is passed once
 	ledger *ledger
-	held   int64 // reserved in ledger
+	held   int64     // reserved in ledger
+	once   *onceBody // given to the attempt of a body that passes once
 }
 
 // open prepares the body of r and reads it whole if need be, so that nothing
@@ -122,15 +123,13 @@ func (p *payload) attach(r *http.Request) error {
 		r.Body, r.GetBody, r.ContentLength = http.NoBody, nil, 0
 	case p.isKept:
 		r.ContentLength = int64(len(p.kept))
-		r.Body = io.NopCloser(bytes.NewReader(p.kept))
-		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(p.kept)), nil }
+		kept := p.kept
+		r.Body = newKeptBody(kept)
+		r.GetBody = func() (io.ReadCloser, error) { return newKeptBody(kept), nil }
 	case p.rest != nil:
 		r.GetBody = nil
-		r.Body = &onceBody{Reader: p.rest, Closer: p.orig}
-		if p.kept != nil {
-			r.Body = &onceBody{Reader: io.MultiReader(bytes.NewReader(p.kept), p.rest), Closer: p.orig}
-		}
-		p.orig = nil
+		p.once = &onceBody{Reader: io.MultiReader(bytes.NewReader(p.kept), p.rest), Closer: p.orig}
+		r.Body, p.orig = p.once, nil
 	case p.orig != nil: // first attempt of a body that GetBody can repeat
 		r.Body, p.orig = p.orig, nil
 	case p.again != nil:
@@ -156,10 +155,63 @@ func (p *payload) close() {
 // free gives the memory back once no attempt can need it.
 func (p *payload) free() {
 	p.ledger.used.Add(-p.held)
-	p.held = 0
+	p.held, p.kept = 0, nil
 }
 
+// keptBody reads kept bytes, and lets go of them when it is closed: a
+// transport holds a request until its answer has ended, which for a stream may
+// be an hour.
+type keptBody struct {
+	mu sync.Mutex // transports may close under a Read
+	r  *bytes.Reader
+}
+
+func newKeptBody(b []byte) *keptBody { return &keptBody{r: bytes.NewReader(b)} }
+
+func (k *keptBody) Read(p []byte) (int, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.r.Read(p)
+}
+
+func (k *keptBody) Close() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.r.Reset(nil)
+	return nil
+}
+
+// onceBody is a body that passes once. It remembers that the caller's side of
+// it has failed, which is not upstream's fault.
 type onceBody struct {
 	io.Reader
 	io.Closer
+	failed atomic.Pointer[error]
+}
+
+func (b *onceBody) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.failed.Store(&err)
+	}
+	return n, err
+}
+
+// bodyError is an error of the caller's GetBody.
+type bodyError struct{ error }
+
+func (e *bodyError) Unwrap() error { return e.error }
+
+// callersFault returns the error of the caller's own body, if that is why an
+// attempt failed.
+func (p *payload) callersFault(err error) error {
+	if own, ok := errors.AsType[*bodyError](err); ok {
+		return own.error
+	}
+	if p.once != nil {
+		if failed := p.once.failed.Load(); failed != nil {
+			return *failed
+		}
+	}
+	return nil
 }

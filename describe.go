@@ -171,6 +171,8 @@ func (d *description) describeEffects(method string) {
 // firstByte is how long one attempt may take to bring its headers; 0 for no limit.
 func (d *description) firstByte(method string, t Timeouts) time.Duration {
 	switch {
+	case !d.rewinds:
+		return 0 // an upload of any length
 	case d.body.Stream:
 		return t.FirstByte
 	case d.path != claude.Other:

@@ -49,8 +49,8 @@ func (x *exchange) show(phase, reason string, until time.Time) {
 // gauges: it costs time in proportion to the calls that are live.
 func (t *Transport) Snapshot() observe.Snapshot {
 	s := observe.Snapshot{Time: time.Now(), Bodies: t.bodies.used.Load()}
-	if t.log != nil {
-		s.Dropped = t.log.Dropped()
+	if log := t.log.Load(); log != nil {
+		s.Dropped = log.Dropped()
 	}
 	t.mu.Lock()
 	var live []*exchange // oldest first, as they entered
@@ -67,8 +67,8 @@ func (t *Transport) Snapshot() observe.Snapshot {
 		}
 		s.Calls = append(s.Calls, c)
 	}
-	if t.memory != nil {
-		s.Breakers = t.memory.Lanes(s.Time)
+	if memory := t.memory.Load(); memory != nil {
+		s.Breakers = memory.Lanes(s.Time)
 	}
 	return s
 }

@@ -40,7 +40,8 @@ type exchange struct {
 	stored    *http.Response // last error answer of an earlier one; its body is in memory
 	lastErr   error          // of the last attempt that brought no answer
 	requestID string
-	timedOut  bool // the last attempt that brought no answer met a limit of ours
+	bodyErr   error // of the caller's body, where that ended the call
+	timedOut  bool  // the last attempt that brought no answer met a limit of ours
 
 	// Places for what nearly every call needs one of, so that it costs no
 	// allocation of its own.
@@ -77,7 +78,7 @@ func (x *exchange) open() error {
 		if x.req.Context().Err() != nil {
 			return leftError(x.req.Context())
 		}
-		return &Error{Code: CodeBody, Kind: "invalid_request_error", Status: http.StatusBadRequest, Call: x.name, Err: err}
+		return x.badBody(err)
 	}
 	x.desc.rewinds = x.body.rewinds()
 	x.body.describe(func(r io.Reader) { x.desc.scan(r, field(x.req.Header, "Content-Encoding")) })
@@ -86,6 +87,10 @@ func (x *exchange) open() error {
 	x.header = x.outgoing()
 	x.trail = x.firstStep[:0]
 	return nil
+}
+
+func (x *exchange) badBody(err error) *Error {
+	return &Error{Code: CodeBody, Kind: claude.InvalidRequest, Status: http.StatusBadRequest, Call: x.name, Err: err}
 }
 
 func (x *exchange) call() call.Call {
@@ -141,7 +146,7 @@ func (x *exchange) outgoing() http.Header {
 // run performs actions until there is an answer or none can come.
 func (x *exchange) run() (*http.Response, error) {
 	ctx := x.req.Context()
-	now := x.arrived
+	now := time.Now() // not x.arrived: reading the body may have taken long
 	a := x.machine.Next(ctx, now)
 	for {
 		x.tellNews()
@@ -211,6 +216,10 @@ func (x *exchange) attempt(ctx context.Context, start time.Time, a call.Action) 
 	if err != nil {
 		o.Fault = at.fault()
 		o.SinceByte = now.Sub(start)
+		if caller := x.body.callersFault(err); caller != nil {
+			at.end(nil)
+			return x.brokenBody(ctx, now, caller)
+		}
 		x.lastErr, x.timedOut = x.causeOf(at, err), timeout(o.Fault)
 		at.end(nil)
 	} else {
@@ -234,13 +243,19 @@ func (x *exchange) send(at *attempt, start time.Time) (*http.Response, error) {
 	r := x.req.WithContext(at.ctx)
 	r.Header = x.header
 	if err := x.body.attach(r); err != nil {
-		return nil, err
+		return nil, &bodyError{err}
 	}
 	l := limit{after: x.desc.firstByte(x.req.Method, x.s.Timeouts), cause: ErrFirstByte}
 	if d := x.machine.Deadline(); !d.IsZero() {
 		l = l.tighter(limit{after: max(d.Sub(start), time.Millisecond), cause: ErrDeadline})
 	}
 	return at.do(x.s.base, r, start, l)
+}
+
+// brokenBody ends a call whose own body has failed: nobody else is to blame.
+func (x *exchange) brokenBody(ctx context.Context, now time.Time, err error) call.Action {
+	x.bodyErr = err
+	return x.machine.Judge(ctx, now, classify.Verdict{Action: classify.Final, Reason: classify.Rejected, Settle: classify.Keep}, false)
 }
 
 func timeout(f classify.Fault) bool {

@@ -25,13 +25,29 @@ type body struct {
 	ended  bool // the machine knows the end already
 
 	mu      sync.Mutex // guards reading and closed: a body may be closed under a blocked Read
-	reading bool
+	reading bool       // a Read is under way, or has failed and ends the call itself
 	closed  bool
 
 	// The rest belongs to whoever reads, and to Close when nobody does.
 	content bool
-	last    time.Time // of the last byte
+	last    time.Time     // of the last byte, or when the Read under way began
+	idle    time.Time     // when the last Read returned
+	paused  time.Duration // between Reads, summed: the caller's time, not upstream's
 	done    bool
+	end     error // what Read returns once the call is over
+}
+
+// pulse tells an attempt of every byte that comes: an event may take many
+// reads, and each is a sign of life.
+type pulse struct{ b *body }
+
+func (p pulse) Read(buf []byte) (int, error) {
+	n, err := p.b.src.Read(buf)
+	if n > 0 && p.b.timed {
+		p.b.last = time.Now()
+		p.b.at.alive(p.b.last)
+	}
+	return n, err
 }
 
 // Read implements [io.Reader]. Of a stream it returns whole events only. A
@@ -40,37 +56,55 @@ func (b *body) Read(p []byte) (n int, err error) {
 	if !b.begin() {
 		return 0, errClosed
 	}
+	if b.done {
+		return 0, b.end
+	}
+	b.expect()
 	if b.events != nil {
 		n, err = b.events.Read(p)
 		b.sawContent()
 	} else {
-		n, err = b.src.Read(p)
+		n, err = pulse{b}.Read(p)
 		if b.side != nil && n > 0 {
 			b.side.write(p[:n])
 		}
 	}
-	if n > 0 {
-		b.cameAlive()
+	if b.timed {
+		b.at.disarm()
+		if !b.content {
+			b.idle = time.Now()
+		}
 	}
-	if b.leave() {
+	if b.leave(err != nil) {
 		err = errClosed
 	}
 	if err != nil {
-		return n, b.finish(err)
+		return n, b.finish(err, b.silence())
 	}
 	return n, nil
 }
 
-// cameAlive notes that a byte has come. An answer that is in memory, or not
-// bound by a limit, needs no note.
-func (b *body) cameAlive() {
-	if b.events == nil && b.side == nil && !b.timed {
+// expect puts the limits in force while a Read waits for upstream. A reader
+// that pauses between two Reads is not an upstream that is silent.
+func (b *body) expect() {
+	if !b.timed {
 		return
 	}
 	b.last = time.Now()
-	if b.timed {
-		b.at.alive(b.last)
+	l := limit{after: b.x.s.Timeouts.Idle, cause: ErrIdle}
+	if b.events != nil && !b.content {
+		b.paused += b.last.Sub(b.idle)
+		l.by, l.late = b.x.total.Add(b.paused), ErrContent
 	}
+	b.at.arm(b.last, l)
+}
+
+// silence is how long the Read under way has waited for a byte.
+func (b *body) silence() time.Duration {
+	if b.last.IsZero() {
+		return 0
+	}
+	return time.Since(b.last)
 }
 
 // begin takes the right to read; it is refused once the body is closed.
@@ -82,10 +116,11 @@ func (b *body) begin() bool {
 }
 
 // leave gives the right back, and tells that the body was closed meanwhile.
-func (b *body) leave() bool {
+// After a failure it is kept: the Read ends the call, and Close leaves that to it.
+func (b *body) leave(failed bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.reading = false
+	b.reading = failed || b.closed
 	return b.closed
 }
 
@@ -93,11 +128,7 @@ func (b *body) leave() bool {
 func (b *body) sawContent() {
 	if !b.content && b.events.State().Content {
 		b.content = true
-		now := time.Now()
-		b.x.machine.Content(b.x.req.Context(), now)
-		if b.timed {
-			b.at.unbind(now)
-		}
+		b.x.machine.Content(b.x.req.Context(), time.Now())
 	}
 }
 
@@ -109,7 +140,7 @@ func (b *body) Close() error {
 	b.closed = true
 	b.mu.Unlock()
 	if first && !reading {
-		_ = b.finish(errClosed)
+		_ = b.finish(errClosed, 0)
 	}
 	if b.at != nil {
 		b.at.end(errClosed)
@@ -120,36 +151,41 @@ func (b *body) Close() error {
 var errClosed = errors.New("body was closed")
 
 // finish settles the call with how its answer ended, and returns the error
-// that the caller is to see.
-func (b *body) finish(err error) error {
+// that the caller is to see. silence is how long the caller has been waiting
+// for a byte.
+func (b *body) finish(err error, silence time.Duration) error {
 	if b.done {
-		return err
+		return b.end
 	}
-	if b.timed {
-		b.at.disarm()
-	}
-	o := b.outcome(err)
-	switch o.Fault {
-	case classify.FaultIdle:
-		err = context.Cause(b.at.ctx)
-	case classify.FaultCut:
-		switch {
-		case errors.Is(err, io.EOF):
-			err = ErrTruncated
-		case b.events != nil || b.side != nil:
-			err = fmt.Errorf("%w: %w", ErrTruncated, redacted(err))
-		}
-	}
-	b.done = true
+	o := b.outcome(err, silence)
+	b.done, b.end = true, b.verdict(err, o.Fault)
 	if !b.ended {
 		b.x.machine.Finish(b.x.req.Context(), o.Now, classify.Judge(o))
 	}
 	b.x.end(o.Now, nil)
+	return b.end
+}
+
+// verdict is the error that tells the caller of a fault.
+func (b *body) verdict(err error, f classify.Fault) error {
+	follows := b.events != nil || b.side != nil
+	switch {
+	case errors.Is(err, errClosed):
+		return err
+	case f == classify.NoFault && follows:
+		return io.EOF // whole: what broke afterwards took nothing away
+	case f == classify.FaultIdle:
+		return context.Cause(b.at.ctx)
+	case f == classify.FaultCut && errors.Is(err, io.EOF):
+		return ErrTruncated
+	case f == classify.FaultCut && follows:
+		return fmt.Errorf("%w: %w", ErrTruncated, redacted(err))
+	}
 	return err
 }
 
 // outcome says how the answer ended.
-func (b *body) outcome(err error) classify.Outcome {
+func (b *body) outcome(err error, silence time.Duration) classify.Outcome {
 	o := classify.Outcome{
 		Path: b.x.desc.path, Effects: b.x.desc.effects, Status: b.status,
 		Sent: true, Content: b.content, Now: time.Now(),
@@ -168,17 +204,14 @@ func (b *body) outcome(err error) classify.Outcome {
 		o.Fault, o.Error = classify.FaultErrorEvent, s.Error
 	case follows && s.Whole():
 	case errors.Is(err, io.EOF) && !follows:
+	case errors.Is(err, errClosed) && !follows && b.complete():
 	case errors.Is(err, io.EOF):
 		o.Fault = classify.FaultCut
-	case errors.Is(err, errClosed) && b.events == nil && b.complete():
 	case b.at == nil:
 	case overdue(b.at):
 		o.Fault = classify.FaultIdle
 	case errors.Is(err, errClosed) || b.at.parent.Err() != nil:
-		o.Fault = classify.FaultCaller
-		if !b.last.IsZero() {
-			o.SinceByte = o.Now.Sub(b.last)
-		}
+		o.Fault, o.SinceByte = classify.FaultCaller, silence
 	default:
 		o.Fault = classify.FaultCut
 	}

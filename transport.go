@@ -22,11 +22,12 @@ import (
 // passes answers on, and takes no decision about a call itself.
 type Transport struct {
 	settings atomic.Pointer[settings]
-	memory   *call.Memory // nil if the configuration brought an Admission
-	seed     maphash.Seed // salts the hashes of credentials
+	memory   atomic.Pointer[call.Memory] // nil if the configuration brought an Admission
+	seed     maphash.Seed                // salts the hashes of credentials
 	bodies   ledger
 	lastID   atomic.Uint64
-	log      *observe.Log
+	log      atomic.Pointer[observe.Log]
+	swap     sync.Mutex // one Reconfigure at a time
 
 	mu   sync.Mutex
 	live exchange       // ring of the calls that live: a list costs less than a map
@@ -60,6 +61,8 @@ func (t *Transport) Reconfigure(cfg Config) error {
 	if err := cfg.check(); err != nil {
 		return err
 	}
+	t.swap.Lock()
+	defer t.swap.Unlock()
 	old := t.settings.Load()
 	cfg = cfg.withDefaults()
 	s := &settings{Config: cfg, base: cfg.Base, admission: cfg.Admission}
@@ -76,12 +79,14 @@ func (t *Transport) Reconfigure(cfg Config) error {
 	}
 	if s.admission == nil {
 		m := call.MemoryConfig{Breaker: cfg.Breaker, RetryBudget: cfg.RetryBudget, QueueDepth: cfg.Queue.Depth}
-		if t.memory == nil {
-			t.memory = call.NewMemory(m)
+		memory := t.memory.Load()
+		if memory == nil {
+			memory = call.NewMemory(m)
+			t.memory.Store(memory)
 		} else {
-			t.memory.Configure(m)
+			memory.Configure(m)
 		}
-		s.admission = t.memory
+		s.admission = memory
 	}
 	t.setLog(s, old)
 	t.settings.Store(s)
@@ -92,13 +97,15 @@ func (t *Transport) Reconfigure(cfg Config) error {
 // logger that is given, and a changed one is swapped in place.
 func (t *Transport) setLog(s, old *settings) {
 	if s.Log != nil {
+		log := t.log.Load()
 		switch {
-		case t.log == nil:
-			t.log = observe.NewLog(s.Log)
+		case log == nil:
+			log = observe.NewLog(s.Log)
+			t.log.Store(log)
 		case old == nil || old.Log != s.Log:
-			t.log.SetLogger(s.Log)
+			log.SetLogger(s.Log)
 		}
-		s.observers = append(s.observers, t.log)
+		s.observers = append(s.observers, log)
 	}
 	if s.Observer != nil {
 		s.observers = append(s.observers, s.Observer)
@@ -109,8 +116,8 @@ func (t *Transport) setLog(s, old *settings) {
 // ends the Transport's one goroutine. Calls made afterwards still work, and
 // are no longer logged. It does not end calls under way.
 func (t *Transport) Close() error {
-	if t.log != nil {
-		t.log.Close(time.Second)
+	if log := t.log.Load(); log != nil {
+		log.Close(time.Second)
 	}
 	t.CloseIdleConnections()
 	return nil
@@ -128,6 +135,12 @@ func (t *Transport) CloseIdleConnections() {
 // error, if any, is the context's when the caller has left, and else an
 // [*Error].
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL == nil {
+		if r.Body != nil {
+			_ = r.Body.Close()
+		}
+		return nil, errors.New("evenkeel: request has no URL")
+	}
 	x := &exchange{t: t, s: t.settings.Load(), req: r, arrived: time.Now()}
 	x.id = call.ID(t.lastID.Add(1))
 	x.name = newName()

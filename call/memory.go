@@ -10,7 +10,6 @@ import (
 
 	"github.com/evenkeel-dev/evenkeel/breaker"
 	"github.com/evenkeel-dev/evenkeel/classify"
-	"github.com/evenkeel-dev/evenkeel/claude"
 	"github.com/evenkeel-dev/evenkeel/retry"
 )
 
@@ -131,6 +130,7 @@ func (m *Memory) Configure(cfg MemoryConfig) {
 		m.lanes.clear() // flights keep the lane they started in
 		for _, h := range m.held {
 			h.rouse()
+			h.listed = false
 		}
 	}
 	m.cfg = cfg
@@ -195,7 +195,9 @@ func (m *Memory) decide(now time.Time, need *Need, l *lane) (Hold, breaker.Ticke
 // askBreaker asks the lane's breaker. A call whose place in the ramp has come
 // has a promise; one that was held while the breaker was open gets a place.
 func (m *Memory) askBreaker(now time.Time, need Need, l *lane) (d breaker.Decision, placed bool) {
-	mayProbe := need.Key.Path == claude.Messages
+	// The lane's own calls probe it. For messages that is a real call of a
+	// caller who waits; so it is for the others, whose lanes no message reaches.
+	const mayProbe = true
 	h := m.held[need.Call]
 	if h != nil && h.reason == HoldRamp && !now.Before(h.until) {
 		return l.breaker.AdmitSlot(now, mayProbe), true
@@ -257,7 +259,7 @@ func (m *Memory) Settle(_ context.Context, now time.Time, t Ticket, end End) Set
 	f.lane.inFlight--
 	m.pay(f, end)
 	if !end.PauseUntil.IsZero() {
-		m.pause(f.need, end)
+		m.pause(now, f.need, end)
 	}
 	s := m.next(now, f, end)
 	f.lane.breaker.Report(now, &f.ticket, m.result(now, f, end, s))
@@ -301,11 +303,10 @@ func (m *Memory) result(now time.Time, f *flight, end End, s Settled) breaker.Re
 	// One connection can carry a hundred streams. When it dies it is one
 	// failure, not a hundred.
 	if v.Reason == classify.ConnectionLost || v.Reason == classify.StreamCut {
-		together := now.Sub(f.lane.lost) < 100*time.Millisecond
-		f.lane.lost = now
-		if together {
+		if now.Sub(f.lane.lost) < 100*time.Millisecond {
 			return breaker.Ignored
 		}
+		f.lane.lost = now
 	}
 	return breaker.Failure
 }

@@ -45,8 +45,15 @@ func (m *Memory) pausedUntil(n Need) (until time.Time, told time.Duration) {
 	return until, told
 }
 
-func (m *Memory) pause(n Need, end End) {
+// longestPause bounds what one answer can ask of all others: a plan's window
+// may be hours away, and once in an hour somebody may look whether it has moved.
+const longestPause = time.Hour
+
+func (m *Memory) pause(now time.Time, n Need, end End) {
 	s := m.scope(scopeOf(n, end.Verdict.Pause))
+	if most := now.Add(longestPause); end.PauseUntil.After(most) {
+		end.PauseUntil = most
+	}
 	if end.PauseUntil.After(s.paused) {
 		s.paused, s.told = end.PauseUntil, end.Verdict.RetryAfter
 	}

@@ -34,7 +34,12 @@ func (m *Memory) line(n Need, l *lane, h *holding) {
 		return
 	}
 	if len(*list) > 2*m.cfg.QueueDepth {
-		*list = slices.DeleteFunc(*list, func(h *holding) bool { return h.wake == nil })
+		*list = slices.DeleteFunc(*list, func(h *holding) bool {
+			if h.wake == nil {
+				h.listed = false
+			}
+			return h.wake == nil
+		})
 	}
 	h.listed = true
 	*list = append(*list, h)
