@@ -21,7 +21,7 @@ const (
 	HeaderPriority = "Evenkeel-Priority" // interactive, normal or batch
 	HeaderMaxWait  = "Evenkeel-Max-Wait" // how long the call may wait before and between attempts, as 20s or 2m
 	HeaderDeadline = "Evenkeel-Deadline" // how long the caller waits for an answer, as 2m
-	HeaderTag      = "Evenkeel-Tag"      // [a-z0-9._-]{1,64}: names the route in logs and metrics
+	HeaderTag      = "Evenkeel-Tag"      // [a-z0-9._-]{1,64}: names the route in logs
 )
 
 // Header fields that every response carries.

@@ -77,7 +77,7 @@ var (
 	}
 	refuseBody = &refusal{
 		status: http.StatusBadRequest, kind: claude.InvalidRequest, code: evenkeel.CodeBody, hangUp: true,
-		message: "The request body could not be read to its end: it was cut off, or is not what its header says. Nothing was sent to the API. Send it again whole.",
+		message: "The request body could not be read to its end: it was cut off, or is not what its header says. Send it again whole.",
 	}
 )
 
@@ -114,6 +114,20 @@ func draining() *refusal {
 		status: http.StatusServiceUnavailable, kind: claude.API, code: evenkeel.CodeDraining, again: true, hangUp: true, retryAfter: time.Second,
 		message: "This gateway is going away and takes no new calls. Nothing was sent to the API. Try again: another instance, or the next, will answer.",
 	}
+}
+
+// cutOff answers a call that outlived a drain. Whether it had been sent is not
+// known here, so nothing is claimed, and a request that may have had effects is
+// not asked for again.
+func cutOff(r *http.Request) *refusal {
+	no := draining()
+	no.message = "This gateway has gone away while the call was under way; the API may have received it. Try again: another instance, or the next, will answer."
+	path := claude.PathOf(r.Method, r.URL.Path)
+	if r.Method != http.MethodGet && r.Method != http.MethodHead && path != claude.Messages && path != claude.CountTokens {
+		no.again, no.retryAfter = false, 0
+		no.message = "This gateway has gone away while the call was under way; the API may have received it. Look whether it took effect before you send it again."
+	}
+	return no
 }
 
 func unreachable(err error) *refusal {
@@ -175,6 +189,7 @@ func (c *call) refuse(r *http.Request, no *refusal) {
 
 // answer writes no to the caller.
 func (c *call) answer(r *http.Request, no *refusal) {
+	c.body.discard()
 	h := c.w.Header()
 	clear(h)
 	if origin := r.Header.Get(headerOrigin); origin != "" && c.s.knowsHost(r) && !c.s.foreign(r) {

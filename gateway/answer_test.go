@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -36,7 +37,7 @@ func TestGateway_answersForTheTransport(t *testing.T) {
 			Code: evenkeel.CodeBreaker, Kind: claude.Overloaded, Status: 529, RetryAfter: 12100 * time.Millisecond, Call: "ek_0123456789abcdef", Err: evenkeel.ErrBreakerOpen,
 		}, 529, "overloaded_error", evenkeel.CodeBreaker, "", "13", "0", "", "probe"},
 		{"queue full", &evenkeel.Error{
-			Code: evenkeel.CodeQueueFull, Kind: claude.RateLimit, Status: 429, RetryAfter: time.Hour, Call: "ek_0123456789abcdef", Err: evenkeel.ErrQueueFull,
+			Code: evenkeel.CodeQueueFull, Kind: claude.RateLimit, Status: 429, RetryAfter: time.Minute, Call: "ek_0123456789abcdef", Err: evenkeel.ErrQueueFull,
 		}, 429, "rate_limit_error", evenkeel.CodeQueueFull, "", "60", "0", "", "waiting already"},
 		{"deadline", &evenkeel.Error{
 			Code: evenkeel.CodeDeadline, Kind: claude.RateLimit, Status: 429, RetryAfter: time.Millisecond, Call: "ek_0123456789abcdef", Err: evenkeel.ErrDeadline,
@@ -77,6 +78,46 @@ func TestGateway_answersForTheTransport(t *testing.T) {
 				if e.RequestID != "" && e.RequestID != got.Header.Get("Request-Id") {
 					t.Errorf("got request-id %q, want upstream's", got.Header.Get("Request-Id"))
 				}
+			}
+		})
+	}
+}
+
+// Whatever spread the Transport has drawn reaches the callers, and nobody is
+// told less. What is longer than anyone is asked to wait is spread here.
+func TestGateway_spreadsRetryAfter(t *testing.T) {
+	for _, c := range []struct {
+		name            string
+		wait            func(i int) time.Duration
+		shortest, most  int
+		differ, atLeast bool
+	}{
+		{"drawn from 25 to 27 s", func(i int) time.Duration { return 25*time.Second + time.Duration(i)*20*time.Millisecond }, 25, 27, true, true},
+		{"all the same", func(int) time.Duration { return 25100 * time.Millisecond }, 26, 26, false, true},
+		{"longer than a minute", func(int) time.Duration { return 5 * time.Minute }, 54, 60, true, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var wait time.Duration
+			g, err := New(Config{Upstream: upstream(t, nil), Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+				return nil, &evenkeel.Error{Code: evenkeel.CodePaused, Kind: claude.RateLimit, Status: 429, RetryAfter: wait, Err: evenkeel.ErrPaused}
+			})})
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen := map[int]bool{}
+			for i := range 100 {
+				wait = c.wait(i)
+				got, err := strconv.Atoi(ask(g, "POST", "/v1/messages").Header.Get("Retry-After"))
+				if err != nil || got < c.shortest || got > c.most {
+					t.Fatalf("got %d, %v; want %d to %d s", got, err, c.shortest, c.most)
+				}
+				if c.atLeast && time.Duration(got)*time.Second < wait {
+					t.Errorf("got %d s for %v, want no less", got, wait)
+				}
+				seen[got] = true
+			}
+			if (len(seen) > 1) != c.differ {
+				t.Errorf("100 answers said %v, want different ones: %v", seen, c.differ)
 			}
 		})
 	}

@@ -20,6 +20,9 @@ type CutError struct {
 
 // Error says how many calls were cut.
 func (e *CutError) Error() string {
+	if e.Calls == 1 {
+		return fmt.Sprintf("gateway: 1 call was still open after %v of draining and was cut off", e.Grace)
+	}
 	return fmt.Sprintf("gateway: %d calls were still open after %v of draining and were cut off", e.Calls, e.Grace)
 }
 
@@ -32,8 +35,8 @@ type drain struct {
 
 	mu       sync.Mutex // guards what follows
 	inFlight int
-	begun    time.Time // zero while ready
-	closed   bool      // refusing
+	begun    time.Time     // zero while ready
+	closed   bool          // refusing
 	empty    chan struct{} // closed when refusing and nothing is in flight
 	emptied  bool
 }

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -132,23 +134,59 @@ func TestConns_waitsForTheLastByte(t *testing.T) {
 	})
 }
 
+// From the first moment of a drain every answer sends its caller elsewhere,
+// even while new calls are still served.
 func TestServe_takesCallsDuringDelay(t *testing.T) {
-	toUpstream, _ := counter(t)
-	g := start(t, nil, func(c *Config) { toUpstream(c); c.Drain = Drain{Delay: 300 * time.Millisecond} })
-	stopped := time.Now()
-	g.stop()
-	for g.drain.ready() {
+	synctest.Test(t, func(t *testing.T) {
+		const delay = 5 * time.Second
+		begun, release := make(chan struct{}, 1), make(chan struct{})
+		g := startPiped(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+			if r.URL.Path == "/late" {
+				begun <- struct{}{}
+				<-release
+			}
+			return &http.Response{StatusCode: 200, Header: http.Header{"Connection": {"keep-alive"}}, Body: http.NoBody, Request: r}, nil
+		}), Drain{Delay: delay, Grace: time.Minute})
+		if got := g.call(t, "GET", "/", ""); got.StatusCode != 200 || got.Close {
+			t.Errorf("before: got %d, close %v; want 200 and the connection kept", got.StatusCode, got.Close)
+		}
+		late := make(chan reply, 1)
+		go func() { late <- g.call(t, "GET", "/late", "") }()
+		<-begun
+
+		stopped := time.Now()
+		g.stop()
+		synctest.Wait()
+		if got := ask(g.Admin(), "GET", "/readyz"); got.StatusCode != 503 {
+			t.Errorf("readyz is %d, want 503", got.StatusCode)
+		}
+		for range 2 {
+			if got := g.call(t, "GET", "/", ""); got.StatusCode != 200 || !got.Close {
+				t.Errorf("during the delay: got %d, close %v; want 200 and the connection closed", got.StatusCode, got.Close)
+			}
+			time.Sleep(delay - time.Millisecond - time.Since(stopped))
+		}
+		if got := ask(g, "GET", "/", "Origin", "https://a.example"); got.StatusCode != 403 || got.Header.Get("Connection") != "close" {
+			t.Errorf("a refusal: got %d %v, want 403 and the connection closed", got.StatusCode, got.Header)
+		}
 		time.Sleep(time.Millisecond)
-	}
-	if got := do(t, g.request(t, "GET", "/", "")); got.StatusCode != 200 && time.Since(stopped) < 300*time.Millisecond {
-		t.Errorf("got %d during the delay, want 200", got.StatusCode)
-	}
-	if err := soon(t, "Serve returns", g.done); err != nil {
-		t.Error(err)
-	}
-	if took := time.Since(stopped); took < 300*time.Millisecond {
-		t.Errorf("Serve returned after %v, want it to take calls for the delay", took)
-	}
+		synctest.Wait()
+		got := g.call(t, "GET", "/", "")
+		wantOwn(t, got, 503, "api_error", evenkeel.CodeDraining)
+		if !got.Close {
+			t.Error("after the delay: want the connection closed")
+		}
+		close(release)
+		if got := <-late; got.StatusCode != 200 || !got.Close {
+			t.Errorf("the call that was open: got %d, close %v; want 200 and the connection closed", got.StatusCode, got.Close)
+		}
+		if err := <-g.done; err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(stopped); took != delay {
+			t.Errorf("Serve returned after %v, want %v", took, delay)
+		}
+	})
 }
 
 func TestServe_cutsAfterGrace(t *testing.T) {
@@ -228,5 +266,16 @@ func TestAdmin_drainsAndStays(t *testing.T) {
 	case err := <-g.done:
 		t.Errorf("Serve returned %v, want the process to go on until it is ended", err)
 	default:
+	}
+}
+
+// TestCutOff_claimsNothing: the API may have had what was cut, so a request
+// with effects is not asked for again.
+func TestCutOff_claimsNothing(t *testing.T) {
+	for path, again := range map[string]bool{"/v1/messages": true, "/v1/messages/batches": false, "/v1/files": false} {
+		no := cutOff(httptest.NewRequest(http.MethodPost, path, nil))
+		if no.again != again || strings.Contains(no.message, "Nothing was sent") {
+			t.Errorf("%s: again %v, want %v: %s", path, no.again, again, no.message)
+		}
 	}
 }

@@ -114,6 +114,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s := g.settings.Load()
 	c := newCall(g, s, w, r)
 	defer c.w.renew() // what net/http writes after us has its time too
+	defer c.body.leave()
 	if no := c.refusal(r); no != nil {
 		c.refuse(r, no)
 		return

@@ -27,11 +27,10 @@ type call struct {
 
 func newCall(g *Gateway, s *settings, w http.ResponseWriter, r *http.Request) *call {
 	rc := http.NewResponseController(w)
-	return &call{
-		g: g, s: s,
-		w:    writer{ResponseWriter: w, rc: rc, stall: s.Timeouts.Write, drain: &g.drain, left: -1},
-		body: body{ReadCloser: r.Body, rc: rc, stall: s.Timeouts.Body},
-	}
+	c := &call{g: g, s: s}
+	c.body.init(r, rc, s.Timeouts.Body)
+	c.w = writer{ResponseWriter: w, rc: rc, stall: s.Timeouts.Write, drain: &g.drain, body: &c.body, left: -1}
+	return c
 }
 
 // refusal tells why the request may not pass, or nil. The body is not read.
@@ -180,7 +179,7 @@ func (c *call) fail(r *http.Request, err error) {
 	}
 	if r.Context().Err() != nil {
 		if errors.Is(context.Cause(r.Context()), errCut) {
-			c.refuse(r, draining())
+			c.refuse(r, cutOff(r))
 			return
 		}
 		c.abandon(r)

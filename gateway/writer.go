@@ -15,6 +15,7 @@ type writer struct {
 	http.ResponseWriter
 	rc      *http.ResponseController
 	drain   *drain
+	body    *body // of the request
 	stall   time.Duration
 	renewed time.Time // when the write deadline was last moved
 	left    int64     // bytes to come of a known Content-Length; below 0 if unknown
@@ -34,7 +35,9 @@ func (w *writer) WriteHeader(status int) {
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil // net/http would guess one
 	}
-	if !w.drain.ready() { // the caller's next call then comes by a new connection, and so to another instance
+	// While draining, the caller's next call then comes by a new connection, and
+	// so to another instance. An answer to half a request is the last on its own.
+	if !w.drain.ready() || !w.body.whole() {
 		h["Connection"] = []string{"close"}
 	}
 	if v := h["Content-Length"]; len(v) == 1 {

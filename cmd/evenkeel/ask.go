@@ -63,7 +63,7 @@ func ask(cmd *cobra.Command, args []string, f askFlags) error {
 	case f.timeout < 0:
 		return ekerr.New(ekerr.Usage, "--timeout is %v, want 0 or more", f.timeout)
 	}
-	resolved, err := load(cmd)
+	resolved, err := loadCaller(cmd)
 	if err != nil {
 		return err
 	}

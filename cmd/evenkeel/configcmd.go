@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"strings"
@@ -56,9 +57,7 @@ and has no effect in this version is said as well.`,
 				out.Unused = append(out.Unused, resolved.Unused...)
 				return errors.Join(err, writeJSON(cmd.OutOrStdout(), out))
 			}
-			for _, n := range resolved.Notes {
-				fmt.Fprintf(cmd.ErrOrStderr(), "note  %s  %s\n", n.At, n.Text)
-			}
+			printNotes(cmd.ErrOrStderr(), resolved.Notes)
 			if err != nil {
 				return err
 			}
@@ -75,6 +74,12 @@ and has no effect in this version is said as well.`,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+func printNotes(w io.Writer, notes []config.Note) {
+	for _, n := range notes {
+		fmt.Fprintf(w, "note  %s  %s\n", n.At, n.Text)
+	}
 }
 
 // check is start-up without listeners.
@@ -100,6 +105,7 @@ func configShowCommand() *cobra.Command {
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			resolved, err := load(cmd)
+			printNotes(cmd.ErrOrStderr(), resolved.Notes)
 			if err != nil {
 				return err
 			}

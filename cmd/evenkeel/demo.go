@@ -36,7 +36,7 @@ live is talk, on stderr; the comparison at the end is data, on stdout.`,
 		},
 	}
 	cmd.Flags().DurationVar(&opts.For, "for", time.Minute, "how long it lasts, all in all")
-	cmd.Flags().Uint64Var(&opts.Seed, "seed", 1, "decides when calls arrive and which attempts fail")
+	cmd.Flags().Uint64Var(&opts.Seed, "seed", 1, "draws when calls arrive and which attempts fail, by their number; which call makes which attempt depends on timing")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the comparison as JSON")
 	return cmd
 }

@@ -43,7 +43,7 @@ ANTHROPIC_API_KEY instead, and only that token is let in.`,
 }
 
 func execChild(cmd *cobra.Command, args []string) error {
-	resolved, err := load(cmd)
+	resolved, err := loadCaller(cmd)
 	if err != nil {
 		return err
 	}

@@ -47,18 +47,20 @@ func readyz(ctx context.Context, addr string, timeout time.Duration) (string, er
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+reachable(addr)+"/readyz", nil)
 	if err != nil {
-		return "", ekerr.Wrap(ekerr.Unready, err, "%s is no address", addr)
+		return "", ekerr.Wrap(ekerr.Unready, err, "%s is no address", addr).Hint("such as --admin 127.0.0.1:4291")
 	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // no proxy: it is this machine
 	resp, err := client.Do(req)
 	if err != nil {
-		return "", ekerr.Wrap(ekerr.Unready, rootCause(err), "no answer from the gateway at %s", addr)
+		return "", ekerr.Wrap(ekerr.Unready, rootCause(err), "no answer from the gateway at %s", addr).
+			Hint("is it running? evenkeel serve starts one").Hint("--admin names another address")
 	}
 	defer resp.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10)) // the status is the answer
 	said := strings.TrimSpace(string(text))
 	if resp.StatusCode != http.StatusOK {
-		return "", ekerr.New(ekerr.Unready, "the gateway at %s is not ready: %d %s", addr, resp.StatusCode, said)
+		return "", ekerr.New(ekerr.Unready, "the gateway at %s is not ready: %d %s", addr, resp.StatusCode, said).
+			Hint("its log says why")
 	}
 	return said, nil
 }

@@ -25,7 +25,8 @@ func listen(flag, addr string) (net.Listener, error) {
 			Because("perhaps another evenkeel; evenkeel healthcheck tells").
 			Hint("--%s 127.0.0.1:0 takes a free port", flag)
 	} else {
-		e = ekerr.Wrap(ekerr.Listen, rootCause(err), "cannot listen on %s", addr)
+		e = ekerr.Wrap(ekerr.Listen, rootCause(err), "cannot listen on %s", addr).
+			Hint("--%s 127.0.0.1:0 takes a free port of this machine", flag)
 	}
 	e.At, e.Err = "--"+flag, err
 	return nil, e

@@ -19,9 +19,9 @@ import (
 func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "evenkeel",
-		Short: "Claude calls that survive overload, limits and broken streams",
+		Short: "Claude calls that survive overload, limits and lost connections",
 		Long: `evenkeel keeps Claude calls working when the API is overloaded, when a limit
-is near, and when a stream breaks.
+is hit, and when a call hangs or is cut before its answer begins.
 
   evenkeel serve                                    a gateway on 127.0.0.1:4290
   export ANTHROPIC_BASE_URL=http://127.0.0.1:4290   every Claude SDK then uses it
@@ -119,6 +119,14 @@ func wanted(kind string) string {
 	return "a " + kind
 }
 
+// counted writes 1 rule, 2 rules.
+func counted(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
+}
+
 // noArgs refuses arguments and suggests the command that was probably meant.
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
@@ -153,6 +161,14 @@ func configFlag(flags *pflag.FlagSet, name, path, text string) {
 // load resolves the configuration for cmd: its flags over the environment over
 // the file over the defaults.
 func load(cmd *cobra.Command) (*config.Resolved, error) { return config.Load(sources(cmd)) }
+
+// loadCaller is load for commands that do not listen where the configuration
+// says: to call a gateway that does is what they may be there for.
+func loadCaller(cmd *cobra.Command) (*config.Resolved, error) {
+	src := sources(cmd)
+	src.NoListen = true
+	return config.Load(src)
+}
 
 func sources(cmd *cobra.Command) config.Sources {
 	src := config.Sources{File: os.Getenv(config.EnvFile), Env: os.Environ()}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,7 +23,9 @@ func serveCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the gateway",
 		Long: `Runs the gateway. Point ANTHROPIC_BASE_URL at it, and every Claude SDK, Claude
-Code included, gets retries, limits and a breaker without a code change.
+Code included, gets retries, pauses after a 429, and a breaker without a code
+change. GET /api/v1/state on the admin port shows breakers, budgets and what
+waits.
 
 SIGTERM or Ctrl-C drains: calls in flight finish within drain.grace. A second
 one ends at once. SIGHUP reads the configuration again; a broken one changes
@@ -131,7 +134,7 @@ func (p *process) watch(signals context.Context, drain func(), done, failed chan
 			drain()
 			return errors.Join(ekerr.Wrap(ekerr.Failed, err, "the admin port has failed"), <-done)
 		case <-reloads:
-			p.reloadNow()
+			p.reloadNow(signals)
 		case <-stopped:
 			stopped = nil
 			p.hurry(signalOf(signals))
@@ -162,7 +165,7 @@ func (p *process) ended(err error) error {
 		return nil
 	}
 	if cut, ok := errors.AsType[*gateway.CutError](err); ok {
-		return ekerr.Wrap(ekerr.DrainCut, err, "%d calls were cut off after %v of draining", cut.Calls, cut.Grace).
+		return ekerr.Wrap(ekerr.DrainCut, err, "cut off after %v of draining: %s", cut.Grace, counted(cut.Calls, "call")).
 			Hint("raise drain.grace")
 	}
 	return configOrFailed(err)
@@ -178,16 +181,28 @@ func configOrFailed(err error) error {
 	return ekerr.Wrap(ekerr.Failed, err, "the gateway has stopped")
 }
 
+// rejected is e for the log: what there is of it.
+func rejected(e *ekerr.Error) []slog.Attr {
+	attrs := []slog.Attr{slog.String("code", string(e.Code))}
+	for _, a := range []slog.Attr{
+		slog.String("at", e.At), slog.String("error", e.What), slog.String("why", e.Why), slog.String("do", strings.Join(e.Do, "; ")),
+	} {
+		if a.Value.String() != "" {
+			attrs = append(attrs, a)
+		}
+	}
+	return attrs
+}
+
 // reloadNow takes a new configuration, or says why the old one stays.
-func (p *process) reloadNow() {
+func (p *process) reloadNow(ctx context.Context) {
 	fresh, err := p.reload()
 	if err == nil {
 		err = p.reconfigure(p.resolved.Config, fresh.Config, p.log.Logger)
 	}
 	if err != nil {
 		for _, e := range ekerr.All(err) {
-			p.log.Error("reload rejected, the old configuration stays", slog.String("code", string(e.Code)),
-				slog.String("at", e.At), slog.String("error", e.What), slog.String("why", e.Why))
+			p.log.LogAttrs(ctx, slog.LevelError, "reload rejected, the old configuration stays", rejected(e)...)
 		}
 		return
 	}

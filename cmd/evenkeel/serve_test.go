@@ -250,7 +250,10 @@ func TestServe_reload(t *testing.T) {
 	// A broken file is told and changes nothing.
 	write("retry: {max_attempts: 4, bass: 1ms}\n")
 	r.signal(syscall.SIGHUP)
-	r.logged("EK-CONFIG-KEY")
+	r.logged(`"do":"did you mean \"base\"?`)
+	if log := r.log(); !strings.Contains(log, "EK-CONFIG-KEY") || strings.Contains(log, `"why":""`) {
+		t.Errorf("the log is\n%s\nwant the code, and no why where there is none", log)
+	}
 	if got := attempts(); got != 3 {
 		t.Errorf("%d attempts after a broken reload, want 3", got)
 	}

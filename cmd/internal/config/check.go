@@ -16,8 +16,9 @@ var (
 	sha256Hex  = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
-// check tells what is wrong with values that were right one by one.
-func (r *Resolved) check() ekerr.List {
+// check tells what is wrong with values that were right one by one. What only
+// matters where a gateway listens is told if one will.
+func (r *Resolved) check(listens bool) ekerr.List {
 	var errs ekerr.List
 	fail := func(path string, e *ekerr.Error) {
 		if o := r.Origin(path); o != DefaultOrigin {
@@ -30,6 +31,9 @@ func (r *Resolved) check() ekerr.List {
 	}
 	r.checkAddresses(fail, value)
 	r.checkUpstream(fail, value)
+	if listens {
+		r.checkListening(fail, value)
+	}
 	r.checkNumbers(fail, value)
 	r.checkClients(fail, value)
 	r.checkSupported(fail)
@@ -47,6 +51,9 @@ func (r *Resolved) checkAddresses(fail failFunc, value valueFunc) {
 			fail(a.path, value(a.path, "is %q: %v", clip(a.addr), err))
 		}
 	}
+}
+
+func (r *Resolved) checkListening(fail failFunc, value valueFunc) {
 	if _, port, err := net.SplitHostPort(r.Listen); err == nil && r.Listen == r.Admin && port != "0" {
 		fail("admin", value("admin", "is the address of listen, %s", r.Admin).
 			Hint("the gateway and its admin port are two servers: give them two ports"))
@@ -55,6 +62,15 @@ func (r *Resolved) checkAddresses(fail failFunc, value valueFunc) {
 		fail("listen", ekerr.New(ekerr.ConfigOpen, "%s is open to the network, with your upstream.api_key and no clients", r.Listen).
 			Because("anyone who reaches the port could spend your money").
 			Hint("list who may call under clients, or listen on 127.0.0.1"))
+	}
+	u, err := ParseUpstream(r.Upstream.URL)
+	if err != nil {
+		return // told already
+	}
+	for _, addr := range []string{r.Listen, r.Admin} {
+		if PointsAt(u, addr) {
+			fail("upstream.url", LoopError(u, addr))
+		}
 	}
 }
 
@@ -87,15 +103,8 @@ func Loopback(addr string) bool {
 }
 
 func (r *Resolved) checkUpstream(fail failFunc, value valueFunc) {
-	u, err := ParseUpstream(r.Upstream.URL)
-	if err != nil {
+	if _, err := ParseUpstream(r.Upstream.URL); err != nil {
 		fail("upstream.url", value("upstream.url", "%v", err).Hint("such as %s", DefaultUpstream))
-		return
-	}
-	for _, addr := range []string{r.Listen, r.Admin} {
-		if PointsAt(u, addr) {
-			fail("upstream.url", LoopError(u, addr))
-		}
 	}
 }
 
@@ -232,7 +241,7 @@ func (r *Resolved) checkSupported(fail failFunc) {
 		unsupported("store.kind", "share state over Redis (store.kind: redis)", "store: {kind: memory}, one gateway for all callers")
 	}
 	if r.Stream.Resume == "continue" {
-		unsupported("stream.resume", "resume a cut stream (stream.resume: continue)", "stream: {resume: off}; a cut stream ends with an error event")
+		unsupported("stream.resume", "resume a cut stream (stream.resume: continue)", "stream: {resume: off}; when a stream breaks, the caller's connection is cut, and its SDK raises an error")
 	}
 	if r.Upstream.StreamPlain {
 		unsupported("upstream.stream_plain", "send plain calls as streams (upstream.stream_plain: true)", "take the line out")

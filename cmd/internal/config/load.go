@@ -31,6 +31,10 @@ type Sources struct {
 	File  string   // path; "" for none
 	Env   []string // as os.Environ has it; later entries win
 	Flags []Flag
+
+	// NoListen is for commands that do not open listen and admin: what is
+	// wrong only where a gateway listens is not told.
+	NoListen bool
 }
 
 // Flag is a flag that was given on the command line.
@@ -119,12 +123,12 @@ func resolve(src Sources, data []byte) (*Resolved, error) {
 	d.readFile(&r.Config, src.File, data)
 	r.Notes = d.readEnv(&r.Config, env)
 	d.readFlags(&r.Config, src.Flags)
-	d.errs = append(d.errs, r.check()...)
+	d.errs = append(d.errs, r.check(!src.NoListen)...)
 	if len(d.errs) > 0 {
 		return r, d.errs
 	}
 	r.idle()
-	r.Notes = append(r.Notes, r.risky()...)
+	r.Notes = append(r.Notes, r.risky(!src.NoListen)...)
 	return r, nil
 }
 
@@ -167,12 +171,16 @@ func (d *decoder) readEnv(cfg *Config, env map[string]string) []Note {
 			d.text(l, text)
 		}
 	}
+	words := slices.Collect(maps.Keys(known)) // all begin alike, which makes none of them nearer
+	for i := range words {
+		words[i] = strings.TrimPrefix(words[i], EnvPrefix)
+	}
 	var notes []Note
 	for name := range env {
 		if strings.HasPrefix(name, EnvPrefix) && !known[name] && !serviceLink(name) {
 			text := "is no variable of ours and has no effect"
-			if near := nearest(name, slices.Sorted(maps.Keys(known))); near != "" {
-				text += "; did you mean " + near + "?"
+			if near := nearest(strings.TrimPrefix(name, EnvPrefix), words); near != "" {
+				text += "; did you mean " + EnvPrefix + near + "?"
 			}
 			notes = append(notes, Note{At: name, Text: text})
 		}

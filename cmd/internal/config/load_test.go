@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -29,19 +30,81 @@ func mustLoad(t *testing.T, file string, env []string, flags ...Flag) *Resolved 
 
 func TestLoad_nothingIsTheDefaults(t *testing.T) {
 	for name, file := range map[string]string{
-		"no file":                         "",
-		"comments only":                   "# nothing here\n",
-		"sections with every line out":    "retry:\nclients:\nlimits:\n  models:\n",
-		"a version and nothing else":      "version: 1\n",
-		"an explicit document start":      "---\n",
-		"empty flow mappings and a list":  "retry: {}\nclients: []\n",
-		"the example, with no key in env": string(Example),
+		"no file":                        "",
+		"comments only":                  "# nothing here\n",
+		"sections with every line out":   "retry:\nclients:\nlimits:\n  models:\n",
+		"a version and nothing else":     "version: 1\n",
+		"an explicit document start":     "---\n",
+		"empty flow mappings and a list": "retry: {}\nclients: []\n",
+		"the example":                    string(Example),
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got, want := mustLoad(t, file, nil).Config, Default(); !reflect.DeepEqual(got, want) {
-				t.Errorf("got  %+v\nwant %+v", got, want)
+			// What the SDKs read is not read here unless the file says so.
+			for _, env := range [][]string{nil, {"ANTHROPIC_API_KEY=" + someKey, "ANTHROPIC_AUTH_TOKEN=" + someKey}} {
+				if got, want := mustLoad(t, file, env).Config, Default(); !reflect.DeepEqual(got, want) {
+					t.Errorf("with %d variables: got  %+v\nwant %+v", len(env), got, want)
+				}
 			}
 		})
+	}
+}
+
+// someKey looks like a key of the API.
+const someKey = "sk-ant-api03-verysecretverysecret-x9Qa"
+
+func TestExample_tellsHowToUseOurKey(t *testing.T) {
+	const line, way = "  api_key: \"\"\n", "api_key: ${ANTHROPIC_API_KEY}\n"
+	if !strings.Contains(string(Example), "#   "+way) {
+		t.Fatalf("example.yaml does not show %q", way)
+	}
+	file := strings.Replace(string(Example), line, "  "+way, 1)
+	env := []string{"ANTHROPIC_API_KEY=" + someKey}
+	if got := string(mustLoad(t, file, env).Upstream.APIKey); got != someKey {
+		t.Errorf("key is %q, want that of the variable", got)
+	}
+	if _, err := load(file, nil); len(ekerr.All(err)) != 1 || ekerr.All(err)[0].Code != ekerr.ConfigEnv {
+		t.Errorf("without the variable: got %v, want EK-CONFIG-ENV", err)
+	}
+	open := strings.Replace(file, "listen: 127.0.0.1:4290", "listen: :4290", 1)
+	if _, err := load(open, env); len(ekerr.All(err)) != 1 || ekerr.All(err)[0].Code != ekerr.ConfigOpen {
+		t.Errorf("beyond this machine, without clients: got %v, want EK-CONFIG-OPEN", err)
+	}
+}
+
+// However the configuration is printed, and wherever a key came from, no more
+// of it shows than its last four characters; of a short one nothing does.
+func TestResolved_showsNoKey(t *testing.T) {
+	for _, tc := range []struct{ name, key, shown string }{
+		{"a key", someKey, "(hidden, ends in x9Qa)"},
+		{"a short one", "sk-x9Qa", "(hidden)"},
+	} {
+		for source, r := range map[string]*Resolved{
+			"file":      mustLoad(t, "upstream: {api_key: "+tc.key+"}", nil),
+			"reference": mustLoad(t, "upstream:\n  api_key: ${KEY}\n", []string{"KEY=" + tc.key}),
+			"variable":  mustLoad(t, "", []string{"EVENKEEL_UPSTREAM_API_KEY=" + tc.key}),
+			"flag":      mustLoad(t, "", nil, Flag{Name: "key", Path: "upstream.api_key", Value: tc.key}),
+		} {
+			r.Store.Redis.URL = Secret(tc.key)
+			text, err := r.YAML(true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tree, err := json.Marshal(r.Tree())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for form, out := range map[string]string{
+				"YAML": string(text), "JSON": string(tree),
+				"%v": fmt.Sprintf("%v", r.Config), "%+v": fmt.Sprintf("%+v", r.Config), "%#v": fmt.Sprintf("%#v", r.Config),
+			} {
+				if strings.Contains(out, tc.key) || strings.Contains(out, "verysecret") || strings.Contains(out, tc.key[len(tc.key)-5:]) {
+					t.Errorf("%s from %s: %s shows it:\n%s", tc.name, source, form, out)
+				}
+				if !strings.Contains(out, tc.shown) {
+					t.Errorf("%s from %s: %s does not say %q", tc.name, source, form, tc.shown)
+				}
+			}
+		}
 	}
 }
 

@@ -35,9 +35,9 @@ func (r *Resolved) idle() {
 }
 
 // risky notes what is allowed and deserves a second look.
-func (r *Resolved) risky() []Note {
+func (r *Resolved) risky(listens bool) []Note {
 	var notes []Note
-	if !Loopback(r.Admin) {
+	if listens && !Loopback(r.Admin) {
 		notes = append(notes, Note{At: "admin", Text: r.Admin + " is open to the network and asks nobody who they are; keep it behind a firewall"})
 	}
 	if strings.HasPrefix(r.Upstream.URL, "http://") {

@@ -28,7 +28,7 @@ import (
 // Options configures [Run]. The zero value is the demo of a minute.
 type Options struct {
 	For  time.Duration // how long it lasts, the wait for the last calls included; 0 means 60 s
-	Seed uint64        // of arrivals and of which attempts fail
+	Seed uint64        // of arrivals, and of which attempts fail by their number; how concurrent ones fall is up to timing
 	Rate float64       // calls per second on each side, on average; 0 means 5
 
 	// APIAddr and GatewayAddr are where the simulated API and the gateway

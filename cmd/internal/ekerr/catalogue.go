@@ -170,13 +170,13 @@ var catalogue = []Entry{
 	},
 	{
 		Code(evenkeel.CodeTimeout), 6,
-		"The upstream took the request and sent no first byte within timeouts.first_byte, at every attempt.",
-		"Try again later. If your answers take long to begin, raise timeouts.first_byte or stream them.",
+		"The upstream took the request and sent no first byte in time: within timeouts.first_byte at every attempt, or until the deadline of the caller or timeouts.total had come.",
+		"Try again later. If your answers take long to begin, stream them, or allow more time: timeouts.first_byte, or the caller's own (evenkeel-deadline, the SDK's timeout).",
 	},
 	{
 		Code(evenkeel.CodeBreaker), 6,
 		"So many calls to this upstream and model failed within the last minute that new ones are held back; one call every breaker.probe_every tests whether it has recovered.",
-		"Wait: retry-after names the next probe. Calls that may wait longer (evenkeel-max-wait) wait instead of failing.",
+		"Wait as long as retry-after says: until the next probe, and never more than 60 s. Calls that may wait longer (evenkeel-max-wait) wait instead of failing.",
 	},
 	{
 		Code(evenkeel.CodeQueueFull), 6,
@@ -196,7 +196,7 @@ var catalogue = []Entry{
 	{
 		Code(evenkeel.CodePaused), 6,
 		"A 429 named a time until which this organisation's calls are not accepted, and the call may not wait that long.",
-		"Wait as long as retry-after says, or raise the limit with Anthropic.",
+		"Wait as long as retry-after says, or raise the limit with Anthropic. An answer of evenkeel's own never asks for more than 60 s, even if the API did: clients obey any value, and would freeze. Who is back too early is told again.",
 	},
 	{
 		Code(evenkeel.CodeDraining), 6,
