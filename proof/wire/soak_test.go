@@ -33,14 +33,13 @@ func TestSoak(t *testing.T) {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
 	defer client.CloseIdleConnections()
 	var calls, whole, broken, left atomic.Int64
-	ctx, stop := context.WithTimeout(t.Context(), soakFor)
-	defer stop()
+	over := time.Now().Add(soakFor)
 	var wg sync.WaitGroup
 	for worker := range 12 {
 		wg.Go(func() {
-			for n := 0; ctx.Err() == nil; n++ {
+			for n := 0; time.Now().Before(over); n++ {
 				calls.Add(1)
-				err := soakCall(t, client, url, worker, n)
+				err := soakCall(t.Context(), t, client, url, worker, n)
 				switch {
 				case err == nil:
 					whole.Add(1)
@@ -69,12 +68,13 @@ func TestSoak(t *testing.T) {
 }
 
 // soakCall makes one call; every ninth caller hangs up on its way.
-func soakCall(t *testing.T, client *http.Client, url string, worker, n int) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
-	if n%9 == 8 {
-		ctx, cancel = context.WithTimeout(context.Background(), 15*time.Millisecond)
-	}
+func soakCall(parent context.Context, t *testing.T, client *http.Client, url string, worker, n int) error {
+	ctx, cancel := context.WithTimeout(parent, 90*time.Second)
 	defer cancel()
+	if n%9 == 8 {
+		ctx, cancel = context.WithTimeout(parent, 15*time.Millisecond)
+		defer cancel()
+	}
 	b := body
 	if n%2 == 0 {
 		b = streaming
