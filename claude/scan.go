@@ -246,12 +246,18 @@ func (s *Scanner) store(p []byte) {
 }
 
 // skipNested goes to the end of the value at hand and returns what follows.
+// Most of a request is strings without an escape before their last quote:
+// those are passed over here, without a change of state.
 func (s *Scanner) skipNested(p []byte) []byte {
-	for i, c := range p {
-		switch c {
+	for i := 0; i < len(p); i++ {
+		switch p[i] {
 		case '"':
-			s.open(inNested, false)
-			return s.skipString(p[i+1:])
+			end := bytes.IndexByte(p[i+1:], '"')
+			if end < 0 || end > 0 && p[i+end] == '\\' {
+				s.open(inNested, false)
+				return s.skipString(p[i+1:])
+			}
+			i += end + 1
 		case '{', '[':
 			s.depth++
 		case '}', ']':
