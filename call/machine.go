@@ -111,7 +111,6 @@ type Action struct {
 	// the caller should not retry either.
 	GaveUp  bool
 	RetryAt time.Time // Refuse: when asking again may help; zero if unknown
-	State   State     // as of the last request to Admission
 }
 
 type phase uint8
@@ -192,7 +191,7 @@ func (m *Machine) Next(ctx context.Context, now time.Time) Action {
 	m.ticket, m.paid = d.Ticket, false
 	m.attempts++
 	m.phase = sent
-	return Action{Kind: Send, Attempt: m.attempts, Probe: d.Ticket.Probe, State: d.State}
+	return Action{Kind: Send, Attempt: m.attempts, Probe: d.Ticket.Probe}
 }
 
 // held turns a refusal of Admission into a wait, or ends the call when the
@@ -207,17 +206,13 @@ func (m *Machine) held(now time.Time, d Decision) Action {
 	}
 	open := h.Reason == HoldBreaker && m.policy.RefuseOpen
 	if h.Refuse || open || h.Until.After(m.latest(now, h.Reason)) {
-		a := m.giveUp(now, h)
-		a.State = d.State
-		return a
+		return m.giveUp(now, h)
 	}
 	// An Admission that says “now” again and again must not spin us.
 	if soonest := now.Add(10 * time.Millisecond); h.Until.Before(soonest) {
 		h.Until = soonest
 	}
-	a := m.wait(now, h)
-	a.State = d.State
-	return a
+	return m.wait(now, h)
 }
 
 // latest is the latest moment at which a wait for the given reason may end.
@@ -293,9 +288,7 @@ func (m *Machine) again(ctx context.Context, now time.Time, v classify.Verdict, 
 	}
 	m.stored = m.stored || answered
 	m.phase, m.until = backing, until
-	a := m.wait(now, Hold{Reason: HoldBackoff, Until: until})
-	a.State = s.State
-	return a, true
+	return m.wait(now, Hold{Reason: HoldBackoff, Until: until}), true
 }
 
 // delay draws the wait before the next attempt. A Retry-After is a lower
