@@ -14,6 +14,7 @@ func FuzzMachine(f *testing.F) {
 	for seed := range uint64(200) {
 		f.Add(seed, seed*7919)
 	}
+	f.Add(uint64(343), uint64(791895)) // held for less than the shortest wait, just before the deadline
 	f.Fuzz(func(t *testing.T, a, b uint64) { playHistory(t, rand.New(rand.NewPCG(a, b))) })
 }
 

@@ -204,13 +204,13 @@ func (m *Machine) held(now time.Time, d Decision) Action {
 	case m.budget.IsZero():
 		m.budget = now
 	}
+	// An Admission that says “now” again and again must not spin us.
+	if soonest := now.Add(10 * time.Millisecond); h.Until.Before(soonest) && !h.Refuse {
+		h.Until = soonest
+	}
 	open := h.Reason == HoldBreaker && m.policy.RefuseOpen
 	if h.Refuse || open || h.Until.After(m.latest(now, h.Reason)) {
 		return m.giveUp(now, h)
-	}
-	// An Admission that says “now” again and again must not spin us.
-	if soonest := now.Add(10 * time.Millisecond); h.Until.Before(soonest) {
-		h.Until = soonest
 	}
 	return m.wait(now, h)
 }
