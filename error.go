@@ -21,7 +21,7 @@ const (
 	CodeMaxWait     Code = "EK-MAX-WAIT"             // the wait is longer than the caller or its class allows
 	CodeDeadline    Code = "EK-DEADLINE"             // the caller's deadline cannot be met
 	CodePaused      Code = "EK-LIMIT-PAUSE"          // a 429 named a time for everyone in this scope
-	CodeDraining    Code = "EK-DRAINING"             // the process is going away
+	CodeDraining    Code = "EK-DRAINING"             // a gateway is going away; the Transport itself never says so
 	CodeBadHeader   Code = "EK-HEADER"               // an evenkeel- header that cannot be read
 	CodeBody        Code = "EK-BODY"                 // the caller's request body could not be read
 )
@@ -48,6 +48,8 @@ func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString("evenkeel: ")
 	switch {
+	case e.Attempts == 0 && e.Waited == 0:
+		b.WriteString("not sent")
 	case e.Attempts == 0:
 		fmt.Fprintf(&b, "not sent after waiting %v", e.Waited.Round(time.Millisecond))
 	case e.Attempts == 1:
@@ -75,7 +77,6 @@ var (
 	ErrMaxWait     = errors.New("wait is longer than allowed")
 	ErrDeadline    = errors.New("deadline cannot be met")
 	ErrPaused      = errors.New("paused by a rate limit")
-	ErrDraining    = errors.New("draining")
 	ErrFirstByte   = errors.New("no first byte in time")
 	ErrIdle        = errors.New("no byte of the answer in time")
 	ErrContent     = errors.New("no content of the answer in time")

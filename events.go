@@ -100,8 +100,6 @@ func (e *Error) refuse(a call.Action, timedOut bool) {
 		e.Code, e.Err = CodeQueueFull, ErrQueueFull
 	case call.HoldPause:
 		e.Code, e.Err = CodePaused, ErrPaused
-	case call.HoldDraining:
-		e.Code, e.Kind, e.Status, e.Err = CodeDraining, claude.API, 503, ErrDraining
 	case call.HoldBudget, call.HoldBackoff:
 		e.Code, e.Err = CodeMaxWait, ErrMaxWait
 	default:

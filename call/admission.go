@@ -100,14 +100,13 @@ type HoldReason uint8
 
 // The reasons to wait.
 const (
-	HoldNone     HoldReason = iota
-	HoldBackoff             // the wait before a retry: own draw, or retry-after
-	HoldBreaker             // the breaker is open; Until is the next probe
-	HoldRamp                // the breaker has closed; load returns step by step
-	HoldPause               // a 429 named a time for everyone in this scope and class
-	HoldBudget              // the retry budget is empty
-	HoldQueue               // too many calls wait already
-	HoldDraining            // the process is going away
+	HoldNone    HoldReason = iota
+	HoldBackoff            // the wait before a retry: own draw, or retry-after
+	HoldBreaker            // the breaker is open; Until is the next probe
+	HoldRamp               // the breaker has closed; load returns step by step
+	HoldPause              // a 429 named a time for everyone in this scope and class
+	HoldBudget             // the retry budget is empty
+	HoldQueue              // too many calls wait already
 )
 
 // State rides on every reply, so that showing it costs no round trip.
@@ -160,8 +159,6 @@ func (r HoldReason) String() string {
 		return "budget"
 	case HoldQueue:
 		return "queue"
-	case HoldDraining:
-		return "draining"
 	default:
 		return ""
 	}

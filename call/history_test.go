@@ -30,7 +30,7 @@ func playHistory(t *testing.T, r *rand.Rand) {
 	}
 	adm := &open{poor: r.IntN(4) == 0}
 	adm.hold = func(now time.Time, _ Need) (Hold, bool) {
-		why := HoldReason(1 + r.IntN(int(HoldDraining)))
+		why := HoldReason(1 + r.IntN(int(HoldQueue)))
 		return Hold{Reason: why, Until: now.Add(seconds(40) - time.Second), Refuse: r.IntN(20) == 0}, r.IntN(3) == 0
 	}
 	m := New(p, adm, c)

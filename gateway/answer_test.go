@@ -43,7 +43,7 @@ func TestGateway_answersForTheTransport(t *testing.T) {
 			Code: evenkeel.CodeDeadline, Kind: claude.RateLimit, Status: 429, RetryAfter: time.Millisecond, Call: "ek_0123456789abcdef", Err: evenkeel.ErrDeadline,
 		}, 429, "rate_limit_error", evenkeel.CodeDeadline, "", "1", "0", "", "deadline"},
 		{"draining", &evenkeel.Error{
-			Code: evenkeel.CodeDraining, Kind: claude.API, Status: 503, Call: "ek_0123456789abcdef", Err: evenkeel.ErrDraining,
+			Code: evenkeel.CodeDraining, Kind: claude.API, Status: 503, Call: "ek_0123456789abcdef", Err: evenkeel.ErrQueueFull,
 		}, 503, "api_error", evenkeel.CodeDraining, "", "1", "0", "", "going away"},
 		{"bad header", &evenkeel.Error{
 			Code: evenkeel.CodeBadHeader, Kind: claude.InvalidRequest, Status: 400, Call: "ek_0123456789abcdef", Err: errors.New("bad"),
