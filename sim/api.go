@@ -19,15 +19,32 @@
 // Shapes and numbers of the API come from platform.claude.com and the official
 // Go SDK v2.13.0. It is a model of the interface, not of the intelligence: its
 // prose is numbered words (see [CheckText]), its token counts are estimates.
-// It enforces one limit, requests per minute.
+//
+// What a messages call is answered with, its request decides:
+//
+//	thinking, or a model that always thinks   a thinking block first
+//	a tool of the client, and no result yet   its use; with "disable_parallel_tool_use":false, two
+//	a server tool, and none of the client's   its use, its result, text that cites a search
+//	documents with citations enabled          text that quotes them
+//	an answer that was cut, and “continue”    the rest of it; a prefill gets it too
+//	the documented trigger strings            a refusal, redacted thinking
+//	cache_control                             usage of a prompt cache that lives as long as asked
+//	thinking that is sent back                a 400, if it or what came before it was changed
+//
+// A call must find room in the limits of its organisation ([Limit], [Ramp],
+// Config.SpendCap) and a slot of its model ([Capacity]); without them nothing is
+// enforced, and the headers show generous limits.
 package sim
 
 import (
 	"cmp"
+	"io"
 	"net/http"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/evenkeel-dev/evenkeel/sim/internal/quota"
 )
 
 // Config describes a simulated API. The zero value is one that never fails,
@@ -45,10 +62,19 @@ type Config struct {
 	// Nil accepts every credential that is not empty.
 	Keys []string
 
-	// Organization names the organisation a key belongs to. Keys of one
-	// organisation share its limits and batches. Nil gives each key its own.
-	// It must be safe for concurrent use.
-	Organization func(key string) string
+	// AdminKeys are the credentials that may ask for rate limits, and for
+	// nothing else. Nil means those that begin with sk-ant-admin.
+	AdminKeys []string
+
+	// Forbidden are models that exist but must not be used: globs as of
+	// [path.Match], or classes. Who names one is answered 403.
+	Forbidden []string
+
+	// Organization names the organisation a key belongs to, and Workspace the
+	// workspace in it. Keys of one organisation share its limits, those of one
+	// workspace its batches and files too. Nil gives each key an organisation
+	// of its own and no workspace. They must be safe for concurrent use.
+	Organization, Workspace func(key string) string
 
 	// FirstToken is the time to the headers of a stream, which come with its
 	// first event. TokenTime is the time from one token to the next. A plain
@@ -56,14 +82,41 @@ type Config struct {
 	// is the longest silence in a stream; 0 means 15 s (guess).
 	FirstToken, TokenTime, PingEvery time.Duration
 
-	// OutputTokens is the length of an answer that max_tokens does not cut
-	// short. 0 means 24.
+	// OutputTokens is the median length of the text of an answer that
+	// max_tokens does not cut short, a token a word; 0 means 24. Thinking
+	// comes on top, a third as long. OutputSpread is how far lengths spread: the
+	// standard deviation of their logarithm. 0 makes all the same; 0.7 puts a
+	// tenth of them above two and a half times the median.
 	OutputTokens int
+	OutputSpread float64
 
-	// RPM is the number of messages calls an organisation may start per
-	// minute and model. It is enforced continuously, with a burst of a sixth
-	// of it (10 s of rate, guess) and at least one. 0 enforces nothing.
-	RPM int
+	// Limits are enforced per organisation, or workspace, and class of
+	// models. Nil enforces nothing.
+	Limits []Limit
+
+	// Ramp limits how fast the input of an organisation may grow.
+	Ramp Ramp
+
+	// SpendCap is what an organisation may spend, in US dollars, before all
+	// its calls are refused. 0 is no cap.
+	SpendCap float64
+
+	// Capacity is how much the API can do at once, all organisations
+	// together. Nil is no bound.
+	Capacity []Capacity
+
+	// BatchTime is how long it takes to work on a message batch: its requests
+	// are done one after another, evenly over that time, and what is left
+	// after 24 h expires. 0 ends a batch as soon as somebody looks.
+	BatchTime time.Duration
+
+	// Other are the limits on what is not messages.
+	Other OtherLimits
+
+	// Record, if not nil, gets every attempt as a line of JSON when it has
+	// ended: an [Attempt]. Writes are one line each and never concurrent; the
+	// first that fails is the last.
+	Record io.Writer
 
 	// Script answers the first attempts, whatever they ask; see [NewScript].
 	Script []Reply
@@ -83,37 +136,30 @@ const (
 	defaultKeep   = 100_000
 )
 
-// Models returns the ids an API knows by default: those the official SDK and
-// the model pages named in November 2026.
-func Models() []string {
-	return []string{
-		"claude-fable-5-2", "claude-mythos-5-2", "claude-fable-5-1", "claude-mythos-5-1",
-		"claude-fable-5", "claude-mythos-5", "claude-opus-5-5", "claude-opus-5",
-		"claude-opus-4-8", "claude-opus-4-7", "claude-opus-4-6",
-		"claude-opus-4-5", "claude-opus-4-5-20251101",
-		"claude-sonnet-5-5", "claude-sonnet-5", "claude-sonnet-4-6",
-		"claude-sonnet-4-5", "claude-sonnet-4-5-20250929",
-		"claude-haiku-5-5", "claude-haiku-4-5", "claude-haiku-4-5-20251001",
-	}
-}
-
 // An API is a simulated Claude API. It starts no goroutine that outlives a
 // request. All methods are safe for concurrent use. One that is used in a
 // synctest bubble must be made in it, because it remembers when it began.
 type API struct {
-	cfg Config
+	cfg    Config
+	record *recorder // has a lock of its own
 
-	mu      sync.Mutex // guards all below
-	began   time.Time
-	calls   int
-	log     ring
-	rules   []Rule
-	ruled   time.Time // when rules came into force
-	scripts []*script
-	asked   map[string]int // position in a sim-script header, by call
-	rpm     int
-	buckets map[bucketKey]*bucket
-	batches []*batch
+	mu       sync.Mutex // guards all below
+	began    time.Time
+	calls    int
+	log      ring
+	rules    []*force
+	scripts  []*script
+	asked    map[string]int // position in a sim-script header, by call
+	limits   []Limit
+	pools    map[poolKey]*quota.Pool
+	accounts map[string]*account
+	servers  map[string]*server
+	batches  []*batch
+	files    []*file
+	gates    map[gateKey]*gate
+
+	memory  memory        // of prompts and answers; has a lock of its own
+	threads conversations // has a lock of its own
 }
 
 // New returns an API that behaves as cfg says. cfg is not checked: a rule that
@@ -124,7 +170,7 @@ func New(cfg Config) *API {
 	if cfg.Models == nil {
 		cfg.Models = Models()
 	}
-	a := &API{cfg: cfg, rpm: cfg.RPM}
+	a := &API{cfg: cfg, limits: cfg.Limits, record: newRecorder(cfg.Record), servers: map[string]*server{}}
 	a.Reset()
 	a.SetFaults(cfg.Faults...)
 	return a
@@ -159,8 +205,8 @@ func (a *API) Attempts() []Attempt {
 	return a.log.all()
 }
 
-// Reset forgets attempts, batches, limits used and positions in scripts, and
-// starts Config.Script anew. Rules, and scripts set with [API.Script], stay.
+// Reset forgets attempts, batches, files, limits used, the prompt cache and
+// positions in scripts, and starts Config.Script anew. Rules, and scripts set with [API.Script], stay.
 // Attempts in flight end unrecorded.
 func (a *API) Reset() {
 	a.mu.Lock()
@@ -168,8 +214,12 @@ func (a *API) Reset() {
 	a.began, a.calls = time.Now(), 0
 	a.log = ring{limit: max(1, cmp.Or(a.cfg.KeepAttempts, defaultKeep))}
 	a.asked = map[string]int{}
-	a.buckets = map[bucketKey]*bucket{}
-	a.batches = nil
+	a.pools = map[poolKey]*quota.Pool{}
+	a.accounts = map[string]*account{}
+	a.gates = map[gateKey]*gate{}
+	a.batches, a.files = nil, nil
+	a.memory.reset()
+	a.threads.reset()
 	old := a.scripts
 	a.scripts = nil // a new slice: attempts may be reading the old one
 	for _, s := range old {
@@ -180,31 +230,6 @@ func (a *API) Reset() {
 	if len(a.cfg.Script) > 0 {
 		a.scripts = append(a.scripts, &script{replies: a.cfg.Script})
 	}
-}
-
-// SetFaults replaces the rules in force. Their From and Until count from now.
-func (a *API) SetFaults(rules ...Rule) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.rules, a.ruled = slices.Clone(rules), time.Now()
-}
-
-// ClearFaults removes all rules.
-func (a *API) ClearFaults() { a.SetFaults() }
-
-// Faults returns the rules in force.
-func (a *API) Faults() []Rule {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return slices.Clone(a.rules)
-}
-
-// SetRPM replaces Config.RPM. Buckets start full again.
-func (a *API) SetRPM(rpm int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.rpm = rpm
-	a.buckets = map[bucketKey]*bucket{}
 }
 
 // Script answers the attempts that match with replies, in order; the last one

@@ -22,24 +22,31 @@ type attempt struct {
 	keyTag    string
 	requestID string
 	rec       *Attempt // guarded by api.mu
+	logged    bool     // rec is in Config.Record; guarded by api.mu
 
 	reply    Reply // if scripted
 	scripted bool
 	badReply error // the sim-script header is wrong
-	rules    []Rule
-	ruled    time.Duration // age of the rules
+	rules    []*force
 	fault    Fault
+	taken    *force  // whose Times the fault was counted against; nil for none
+	hit      bool    // the fault has struck; guarded by api.mu
+	ticket   *ticket // of a messages call that was let in; nil otherwise
 }
 
 // outcome is what an attempt gets. With a fate there is no answer at all.
 type outcome struct {
 	wait   time.Duration // before anything happens
-	fate   Kind          // Hang, ResetBeforeHeaders, CloseBeforeHeaders, or none
+	tokens int           // of a plain messages answer, produced after wait and before the headers
+	fate   Kind          // Hang, ResetBeforeHeaders, CloseBeforeHeaders, ResetInHeaders, or none
 	status int
 	header http.Header
 	length int64  // of the body; -1 for a stream
 	body   source // nil for none
-	fault  Fault  // what happens to the body
+	fault  Fault  // what happens to the body; the feed's business
+
+	end     End  // what it means that all of the body left; "" is EndWhole
+	oddDate bool // dates are of odd forms
 }
 
 // begin counts and records an attempt, and decides what is decided before a
@@ -48,10 +55,11 @@ func (a *API) begin(r *http.Request) *attempt {
 	t := &attempt{api: a, began: time.Now(), key: credential(r.Header)}
 	t.keyTag = a.keyTag(t.key)
 	t.rec = &Attempt{
-		At: t.began, Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery,
+		At: t.began, Method: r.Method, Path: r.URL.Path, Query: withoutSecretsIn(r.URL.RawQuery),
 		KeyTag: t.keyTag, RetryCount: r.Header.Get("X-Stainless-Retry-Count"),
 		Call: r.Header.Get(headerCall), Header: withoutSecrets(r.Header),
 	}
+	t.rec.Organization, t.rec.Workspace = t.belongs()
 	if t.rec.Call == "" {
 		t.rec.Call = r.Header.Get("Evenkeel-Id")
 	}
@@ -61,7 +69,7 @@ func (a *API) begin(r *http.Request) *attempt {
 	t.rec.Since = t.began.Sub(a.began)
 	t.requestID = "req_" + a.id(t.n)
 	t.rec.RequestID = t.requestID
-	t.rules, t.ruled = a.rules, t.began.Sub(a.ruled)
+	t.rules = a.rules
 	a.log.add(t.rec)
 	a.mu.Unlock()
 
@@ -70,29 +78,18 @@ func (a *API) begin(r *http.Request) *attempt {
 		t.fault = t.reply.fault()
 		t.scripted = t.fault.Kind != "" || t.reply.Status != 0
 	}
-	if !t.scripted && t.fault.Kind == "" {
-		t.fault = t.strike(claude.PathOf(r.Method, r.URL.Path), "", true)
+	if !t.scripted {
+		t.fault = Fault{}
+		t.strike(claude.PathOf(r.Method, r.URL.Path), "", true)
 	}
 	return t
 }
 
-// strike returns the fault of the first rule that strikes, among those that
-// refuse the connection or among all others.
-func (t *attempt) strike(class claude.Path, model string, connecting bool) Fault {
-	for i, rule := range t.rules {
-		rule.Fault = rule.filled()
-		if connecting != (rule.Kind == Refuse) || !rule.covers(t.ruled, class, model) {
-			continue
-		}
-		if unit(mix(t.api.cfg.Seed, t.n, uint64(i))) < rule.Rate {
-			return rule.Fault
-		}
-	}
-	return Fault{}
-}
-
 // handle reads the request and returns what happens to it. The error is that
 // of reading the body.
+//
+// It may wait, for a place among those the API serves at once; the error then
+// is the cause of the context's end.
 func (t *attempt) handle(r *http.Request) (outcome, error) {
 	in, err := t.read(r)
 	if err != nil {
@@ -102,68 +99,10 @@ func (t *attempt) handle(r *http.Request) (outcome, error) {
 		return t.problem(http.StatusBadRequest, claude.InvalidRequest, "", t.badReply.Error()), nil
 	}
 	if !t.scripted {
-		t.fault = t.strike(claude.PathOf(r.Method, r.URL.Path), in.Model, false)
+		t.strike(claude.PathOf(r.Method, r.URL.Path), in.Model, false)
 		t.fault.After += t.reply.After
 	}
-	switch f := t.fault; f.Kind {
-	case Status, Hang, ResetBeforeHeaders, CloseBeforeHeaders:
-		t.struck()
-		if f.Accept {
-			t.route(r, in)
-		}
-		if f.Kind == Status {
-			return t.failure(f), nil
-		}
-		return outcome{wait: f.After, fate: f.Kind}, nil
-	}
-	return t.spoil(t.route(r, in), t.fault), nil
-}
-
-// struck records the fault.
-func (t *attempt) struck() {
-	t.update(func(rec *Attempt) { rec.Fault = t.fault.String() })
-}
-
-// spoil lets a fault into the body of an answer. What is no answer, or has no
-// body, is left as it is.
-func (t *attempt) spoil(o outcome, f Fault) outcome {
-	o.wait += f.After
-	for name, value := range f.Header {
-		o.header.Set(name, value)
-	}
-	for name, value := range t.reply.Header {
-		o.header.Set(name, value)
-	}
-	if f.Kind == Slow {
-		t.struck()
-		return o
-	}
-	if f.Kind == "" || o.status != http.StatusOK || o.body == nil {
-		return o
-	}
-	t.struck()
-	o.fault = f
-	if o.length < 0 {
-		return o
-	}
-	whole, _ := o.body() // a plain body is one piece
-	switch f.Kind {
-	case ErrorEventAt: // before the headers, it still has a status
-		f.Kind, f.Status = Status, statusOf(f.Type)
-		failed := t.failure(f)
-		failed.wait = o.wait
-		return failed
-	case Garbage:
-		o.length = int64(len(garbage))
-		o.body, o.fault = once([]byte(garbage)), Fault{}
-		return o
-	case EndAfter, HalfEvent: // less than Content-Length is never a clean end
-		o.fault.Kind = CloseAfter
-	}
-	o.fault.Events = 1
-	half := len(whole.data) / 2
-	o.body = once(whole.data[:half], whole.data[half:])
-	return o
+	return t.decide(r, in, t.fault)
 }
 
 // update changes the record.
@@ -173,14 +112,51 @@ func (t *attempt) update(f func(*Attempt)) {
 	f(t.rec)
 }
 
-// done closes the record; the first call counts.
-func (t *attempt) done(canceled bool) {
+// await lets the time pass that an outcome takes before its headers, and dates
+// them.
+func (t *attempt) await(ctx context.Context, o outcome) error {
+	if err := sleep(ctx, o.wait); err != nil {
+		return err
+	}
+	if err := t.ticket.produceAll(ctx, o.tokens); err != nil {
+		return err
+	}
+	if o.length >= 0 {
+		t.ticket.leave() // nothing is left to be produced
+	}
+	if t.ticket != nil && o.status == http.StatusOK {
+		shown := http.Header{}
+		t.ticket.write(shown)
+		for name, values := range shown {
+			if _, told := o.header[name]; !told { // by a fault, or a script
+				o.header[name] = values
+			}
+		}
+	}
+	switch now := time.Now().UTC(); {
+	case o.oddDate:
+		oddDates(o.header, now)
+	case o.header != nil:
+		o.header.Set("Date", now.Format(http.TimeFormat))
+	}
+	return nil
+}
+
+// done closes the record and gives back what the attempt held; the first call
+// counts.
+func (t *attempt) done(end End) {
+	t.ticket.leave()
 	now := time.Now()
 	t.update(func(rec *Attempt) {
-		if !rec.Done {
-			rec.Done, rec.Canceled, rec.Duration = true, canceled, now.Sub(t.began)
+		if rec.Done {
+			return
+		}
+		rec.Done, rec.End, rec.Canceled, rec.Duration = true, end, end == EndCanceled, now.Sub(t.began)
+		if t.taken != nil && !t.hit {
+			t.taken.struck-- // there was nothing to strike
 		}
 	})
+	t.log()
 }
 
 // refused reports whether the attempt gets no connection, once the time until
@@ -223,13 +199,35 @@ func (t *attempt) organization() string {
 	return "org-" + t.keyTag
 }
 
-// withoutSecrets returns a copy of h without what authenticates.
+// secrets are parts of the names of what may authenticate.
+var secrets = []string{"key", "token", "secret", "auth", "cookie", "password", "credential", "signature"}
+
+func mayBeSecret(name string) bool {
+	name = strings.ToLower(name)
+	return slices.ContainsFunc(secrets, func(part string) bool { return strings.Contains(name, part) })
+}
+
+// withoutSecrets returns a copy of h without what may authenticate.
 func withoutSecrets(h http.Header) http.Header {
 	out := h.Clone()
 	for name := range out {
-		if slices.Contains([]string{"X-Api-Key", "Authorization", "Proxy-Authorization", "Cookie"}, http.CanonicalHeaderKey(name)) {
+		if mayBeSecret(name) {
 			delete(out, name)
 		}
 	}
 	return out
+}
+
+// withoutSecretsIn returns a query without the values that may authenticate.
+func withoutSecretsIn(query string) string {
+	if query == "" {
+		return ""
+	}
+	fields := strings.Split(query, "&")
+	for i, field := range fields {
+		if name, _, ok := strings.Cut(field, "="); ok && mayBeSecret(name) {
+			fields[i] = name + "=redacted"
+		}
+	}
+	return strings.Join(fields, "&")
 }

@@ -2,6 +2,7 @@ package sim_test
 
 import (
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/evenkeel-dev/evenkeel/sim"
@@ -9,7 +10,12 @@ import (
 
 // The simulation must cost less than what is measured against it.
 func BenchmarkRoundTrip(b *testing.B) {
-	for _, c := range []struct{ name, body string }{{"plain", plainCall}, {"stream", streamCall}} {
+	long := strings.Repeat("What comes in with the tide, and what goes out? ", 2000) // 100 kB
+	for _, c := range []struct{ name, body string }{
+		{"plain", plainCall},
+		{"stream", streamCall},
+		{"stream/prompt=100kB", ask(newer, body{"stream": true}, user(long), assistant("Hm."), user("Well?"))},
+	} {
 		b.Run("answer="+c.name, func(b *testing.B) {
 			api := sim.New(sim.Config{KeepAttempts: 1})
 			b.ReportAllocs()

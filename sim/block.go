@@ -1,180 +1,199 @@
 package sim
 
 import (
-	"encoding/base64"
-	"encoding/binary"
 	"encoding/json"
-	"fmt"
-	"maps"
 	"slices"
-	"strconv"
-	"strings"
+	"unicode/utf8"
 )
 
-// block is one content block. Its text is made when it is asked for, so that a
-// long answer in flight costs no memory.
+// block is one content block of an answer. What it says is made when it is
+// asked for, see [prose].
 type block struct {
-	kind      string // text, thinking, tool_use
-	seed      uint64 // of words
-	pieces    int    // tokens, and deltas of a stream
-	omitted   bool   // thinking that is not shown
+	kind   string
+	pieces int // tokens of output, and but for omitted thinking the deltas that carry them
+
+	prose prose // of text and thinking
+	from  mark
+	clip  int      // bytes that a stop sequence took from the last word
+	cites [][]byte // citations, each in JSON
+
+	omitted   bool // thinking that is not shown
 	signature string
-	id, name  string // of a tool_use
-	input     []byte // of a tool_use
-}
 
-// vocabulary is what answers are made of.
-var vocabulary = strings.Fields(`amber basin cedar delta ember fjord grove harbor island juniper keel
-	lagoon meadow north ocean pebble quay river sail tide upland vessel water yard zenith`)
+	id, name string // of a tool's use
+	input    []byte
 
-// word returns the n-th word of a text, the first is 1: "cedar-1".
-func word(seed uint64, n int) string {
-	return vocabulary[mix(seed, uint64(n))%uint64(len(vocabulary))] + "-" + strconv.Itoa(n)
-}
-
-// CheckText reports whether text is what the API has written: numbered words,
-// each exactly once and in order, such as "cedar-1 keel-2 tide-3". Its first
-// words alone are fine too; how many there must be, usage tells (without
-// thinking, one word is one output token).
-func CheckText(text string) error {
-	for i, field := range strings.Fields(text) {
-		_, number, _ := strings.Cut(field, "-")
-		if n, err := strconv.Atoi(number); err != nil || n != i+1 {
-			return fmt.Errorf("sim: word %d of the text is %q, want number %d", i+1, field, i+1)
-		}
-	}
-	if text != strings.Join(strings.Fields(text), " ") {
-		return fmt.Errorf("sim: words are not separated by single spaces")
-	}
-	return nil
-}
-
-func wordBlock(seed uint64, words int) block {
-	return block{kind: "text", seed: seed, pieces: words}
-}
-
-func thinkingBlock(seed uint64, words int, omitted bool) block {
-	signature := binary.BigEndian.AppendUint64([]byte("simulated"), seed)
-	return block{
-		kind: "thinking", seed: seed, pieces: words, omitted: omitted,
-		signature: base64.StdEncoding.EncodeToString(signature),
-	}
+	fixed []byte // the whole block in JSON, if it has no deltas
 }
 
 // toolPiece is the length of a piece of partial JSON in bytes.
 const toolPiece = 12
 
-func toolBlock(id string, t tool) block {
-	var schema map[string]any
-	_ = json.Unmarshal(t.Schema, &schema) // no schema: an empty object
-	input := []byte("{}")
-	if filled, ok := fill(schema, 0).(map[string]any); ok {
-		input = marshal(filled)
-	}
-	return block{kind: "tool_use", id: id, name: t.Name, input: input, pieces: (len(input) + toolPiece - 1) / toolPiece}
+// toolBlock is the use of a tool, by the client or with kind server_tool_use
+// by the API.
+func toolBlock(kind, id, name string, input []byte) block {
+	return block{kind: kind, id: id, name: name, input: input, pieces: (len(input) + toolPiece - 1) / toolPiece}
 }
 
-// piece returns what the n-th delta carries, the first is 0.
-func (b block) piece(n int) string {
-	if b.kind == "tool_use" {
-		return string(b.input[n*toolPiece : min(len(b.input), (n+1)*toolPiece)])
+// fillSchema returns input for a tool of that schema.
+func fillSchema(schema raw) []byte {
+	var parsed map[string]any
+	_ = json.Unmarshal(schema, &parsed) // no schema: an empty object
+	if filled, ok := fill(parsed, 0).(map[string]any); ok {
+		return marshal(filled)
 	}
+	return []byte("{}")
+}
+
+// usesTool reports whether the block has input.
+func (b *block) usesTool() bool { return b.kind == "tool_use" || b.kind == "server_tool_use" }
+
+// deltas is the number of deltas the block has in a stream.
+func (b *block) deltas() int {
+	switch {
+	case b.fixed != nil:
+		return 0
+	case b.kind == "thinking" && b.omitted:
+		return 1 // the signature
+	case b.kind == "thinking":
+		return b.pieces + 1
+	case b.usesTool():
+		return 1 + b.pieces // the API begins with an empty piece
+	}
+	return b.pieces + len(b.cites)
+}
+
+// appendPiece appends what the n-th token says, the first is 0. No word of it
+// needs to be escaped.
+func (b *block) appendPiece(to []byte, n int) []byte {
+	start := len(to)
+	to = b.prose.append(to, b.from.words+n)
 	if n == 0 {
-		return word(b.seed, 1)
+		to = slices.Delete(to, start, start+b.from.bytes)
 	}
-	return " " + word(b.seed, n+1)
+	if n == b.pieces-1 {
+		to = to[:len(to)-b.clip]
+	}
+	return to
 }
 
-// text returns all pieces of a text or thinking block.
-func (b block) text() string {
-	var out strings.Builder
+// piece is the n-th token of a text.
+func (b *block) piece(n int) string { return string(b.appendPiece(nil, n)) }
+
+// text returns all tokens of a text or thinking block.
+func (b *block) text() string { return string(b.appendText(nil)) }
+
+func (b *block) appendText(to []byte) []byte {
 	for i := range b.pieces {
-		out.WriteString(b.piece(i))
+		to = b.appendPiece(to, i)
 	}
-	return out.String()
+	return to
 }
 
-// plain is the block as it stands in a plain answer.
-func (b block) plain() any {
-	switch b.kind {
-	case "thinking":
-		text := ""
-		if !b.omitted {
-			text = b.text()
-		}
-		return map[string]string{"type": b.kind, "thinking": text, "signature": b.signature}
-	case "tool_use":
-		input := json.RawMessage("{}")
-		if json.Valid(b.input[:min(len(b.input), b.pieces*toolPiece)]) { // not cut by max_tokens
-			input = b.input
-		}
-		return map[string]any{"type": b.kind, "id": b.id, "name": b.name, "input": input}
+// end is where a text block leaves its prose.
+func (b *block) end() mark {
+	switch {
+	case b.pieces == 0:
+		return b.from
+	case b.clip == 0:
+		return mark{words: b.from.words + b.pieces}
 	}
-	return map[string]string{"type": b.kind, "text": b.text()}
+	last := b.from.words + b.pieces - 1
+	return mark{last, len(b.prose.append(nil, last)) - b.clip}
 }
 
-// empty is the block as content_block_start announces it.
-func (b block) empty() any {
-	switch b.kind {
-	case "thinking":
-		return map[string]string{"type": b.kind, "thinking": "", "signature": ""}
-	case "tool_use":
-		return map[string]any{"type": b.kind, "id": b.id, "name": b.name, "input": struct{}{}}
-	}
-	return map[string]string{"type": b.kind, "text": ""}
+// partialJSON returns the n-th piece of a tool's input, the first is 0. It does
+// not break a character.
+func (b *block) partialJSON(n int) []byte {
+	return b.input[b.cut(n):b.cut(n+1)]
 }
 
-// fill returns a value that superficially fits a JSON schema: every property
-// of an object, one item of an array, the first of a choice.
-func fill(schema map[string]any, depth int) any {
-	if value, ok := schema["const"]; ok {
-		return value
+func (b *block) cut(n int) int {
+	at := min(len(b.input), n*toolPiece)
+	for at < len(b.input) && !utf8.RuneStart(b.input[at]) {
+		at++
 	}
-	if choice, ok := schema["enum"].([]any); ok && len(choice) > 0 {
-		return choice[0]
-	}
-	for _, key := range []string{"anyOf", "oneOf"} {
-		if choice, ok := schema[key].([]any); ok && len(choice) > 0 {
-			first, _ := choice[0].(map[string]any)
-			return fill(first, depth+1)
-		}
-	}
-	const deep = 8 // schemas may refer to themselves
-	switch kindOf(schema) {
-	case "string":
-		return "harbor"
-	case "integer", "number":
-		if least, ok := schema["minimum"].(float64); ok {
-			return least
-		}
-		return 1
-	case "boolean":
-		return true
-	case "array":
-		items, ok := schema["items"].(map[string]any)
-		if !ok || depth > deep {
-			return []any{}
-		}
-		return []any{fill(items, depth+1)}
-	case "null":
-		return nil
-	}
-	out := map[string]any{}
-	properties, _ := schema["properties"].(map[string]any)
-	for _, name := range slices.Sorted(maps.Keys(properties)) {
-		if property, ok := properties[name].(map[string]any); ok && depth <= deep {
-			out[name] = fill(property, depth+1)
-		}
-	}
-	return out
+	return at
 }
 
-// kindOf returns the type of a schema, the first if it lists several.
-func kindOf(schema map[string]any) string {
-	if list, ok := schema["type"].([]any); ok && len(list) > 0 {
-		kind, _ := list[0].(string)
-		return kind
+// given is the input of a tool as far as it was produced; empty if it was cut.
+func (b *block) given() []byte {
+	if b.cut(b.pieces) < len(b.input) {
+		return []byte("{}")
 	}
-	kind, _ := schema["type"].(string)
-	return kind
+	return b.input
+}
+
+// append appends the block as it stands in a plain answer, or as
+// content_block_start announces it.
+func (b *block) append(to []byte, announced bool) []byte {
+	if b.fixed != nil {
+		return append(to, b.fixed...)
+	}
+	to = append(append(append(to, `{"type":"`...), b.kind...), '"')
+	switch {
+	case b.kind == "thinking":
+		to = append(to, `,"thinking":"`...)
+		if !announced && !b.omitted {
+			to = b.appendText(to)
+		}
+		to = append(to, `","signature":"`...)
+		if !announced {
+			to = append(to, b.signature...)
+		}
+		return append(to, `"}`...)
+	case b.usesTool():
+		to = appendString(append(to, `,"id":`...), b.id)
+		to = appendString(append(to, `,"name":`...), b.name)
+		to = append(to, `,"input":`...)
+		if announced {
+			return append(to, "{}}"...)
+		}
+		return append(append(to, b.given()...), '}')
+	}
+	to = append(to, `,"text":"`...)
+	if !announced {
+		to = b.appendText(to)
+	}
+	to = append(to, '"')
+	if len(b.cites) > 0 {
+		to = append(to, `,"citations":[`...)
+		for i, cite := range b.cites {
+			if announced {
+				break
+			}
+			if i > 0 {
+				to = append(to, ',')
+			}
+			to = append(to, cite...)
+		}
+		to = append(to, ']')
+	}
+	return append(to, '}')
+}
+
+// appendDelta appends the n-th delta of the block, the first is 0, and returns
+// how many tokens it took.
+func (b *block) appendDelta(to []byte, n int) ([]byte, int) {
+	switch {
+	case b.kind == "thinking" && (b.omitted || n == b.pieces):
+		to = append(append(append(to, `{"type":"signature_delta","signature":"`...), b.signature...), `"}`...)
+		if b.omitted { // a long silence
+			return to, b.pieces
+		}
+		return to, 0
+	case b.kind == "thinking":
+		return append(b.appendPiece(append(to, `{"type":"thinking_delta","thinking":"`...), n), `"}`...), 1
+	case b.usesTool() && n == 0:
+		return append(to, `{"type":"input_json_delta","partial_json":""}`...), 0
+	case b.usesTool():
+		to = appendString(append(to, `{"type":"input_json_delta","partial_json":`...), b.partialJSON(n-1))
+		return append(to, '}'), 1
+	case n > 0 && n <= len(b.cites): // after the first word
+		return append(append(append(to, `{"type":"citations_delta","citation":`...), b.cites[n-1]...), '}'), 0
+	}
+	if n > 0 {
+		n -= len(b.cites)
+	}
+	return append(b.appendPiece(append(to, `{"type":"text_delta","text":"`...), n), `"}`...), 1
 }

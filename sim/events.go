@@ -1,141 +1,150 @@
 package sim
 
-import "time"
-
-// size is the number of events a block has: start, deltas, stop.
-func (b block) size() int { return 1 + b.deltas() + 1 }
-
-func (b block) deltas() int {
-	switch {
-	case b.kind == "thinking" && b.omitted:
-		return 1 // the signature
-	case b.kind == "thinking":
-		return b.pieces + 1
-	case b.kind == "tool_use":
-		return 1 + b.pieces // the API begins with an empty piece
-	}
-	return b.pieces
-}
+import (
+	"strconv"
+	"time"
+)
 
 // source yields the message as events:
 //
 //	message_start ping ( content_block_start content_block_delta* content_block_stop )*
 //	message_delta message_stop
 func (m message) source() source {
-	next := 0
-	return func() (piece, bool) {
-		p, ok := m.event(next)
-		next++
-		return p, ok
-	}
+	w := &writer{message: m}
+	return w.next
 }
 
-// event returns the n-th event of the stream; false past the last.
-func (m message) event(n int) (piece, bool) {
-	switch n {
+// writer writes a message down, an event at a time. Events are parts of a few
+// larger buffers, none of which is used twice, so that an event costs no memory
+// of its own and stays what it is.
+type writer struct {
+	message
+	room  []byte
+	stage int // 0 before message_start, 1 before ping, 2 in the blocks, 3 before message_stop, 4 past it
+	block int // the one that comes next, or is being written
+	delta int // how many of its events are out
+}
+
+// chunk is the size of a buffer, eventSize what most events fit in.
+const (
+	chunk     = 4096
+	eventSize = 256
+)
+
+func (w *writer) next() (piece, bool) {
+	if cap(w.room)-len(w.room) < eventSize {
+		w.room = make([]byte, 0, chunk)
+	}
+	start := len(w.room)
+	p := piece{}
+	switch w.stage {
 	case 0:
-		return piece{data: m.startEvent()}, true
+		w.room, w.stage = w.appendStart(w.room), 1
 	case 1:
+		w.stage = 2
 		return piece{data: []byte(pingEvent), ping: true}, true
-	}
-	n -= 2
-	for i, b := range m.blocks {
-		if n < b.size() {
-			return b.event(i, n, m.tokenTime), true
+	case 2:
+		if w.block < len(w.blocks) {
+			p.tokens = w.appendBlock()
+			break
 		}
-		n -= b.size()
+		w.room, w.stage = w.appendEnd(w.room), 3
+	case 3:
+		w.room, w.stage = append(w.room, "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"...), 4
+	default:
+		return piece{}, false
 	}
-	switch n {
+	p.wait = time.Duration(p.tokens) * w.tokenTime
+	p.data = w.room[start:len(w.room):len(w.room)]
+	return p, true
+}
+
+// appendBlock writes the next event of the block, and returns the tokens that
+// took.
+func (w *writer) appendBlock() (tokens int) {
+	b := &w.blocks[w.block]
+	open := func(name string) {
+		w.room = append(append(w.room, "event: content_block_"...), name...)
+		w.room = append(append(w.room, "\ndata: {\"type\":\"content_block_"...), name...)
+		w.room = strconv.AppendInt(append(w.room, `","index":`...), int64(w.block), 10)
+	}
+	switch w.delta {
 	case 0:
-		return piece{data: m.deltaEvent()}, true
-	case 1:
-		return piece{data: event("message_stop", []byte(`{"type":"message_stop"}`))}, true
+		open("start")
+		w.room = b.append(append(w.room, `,"content_block":`...), true)
+		w.delta++
+		if b.fixed != nil {
+			tokens = b.pieces
+		}
+	case b.deltas() + 1:
+		open("stop")
+		w.block, w.delta = w.block+1, 0
+	default:
+		open("delta")
+		w.room, tokens = b.appendDelta(append(w.room, `,"delta":`...), w.delta-1)
+		w.delta++
 	}
-	return piece{}, false
+	w.room = append(w.room, "}\n\n"...)
+	return tokens
 }
 
-func (m message) startEvent() []byte {
+// plain is the message as one JSON object.
+func (m message) plain() []byte {
+	size := chunk / 4
+	for _, b := range m.blocks {
+		size += 16*b.pieces + len(b.fixed)
+	}
+	to := m.append(make([]byte, 0, size), func(to []byte) []byte {
+		for i, b := range m.blocks {
+			if i > 0 {
+				to = append(to, ',')
+			}
+			to = b.append(to, false)
+		}
+		return to
+	})
+	to = m.appendStop(append(to, ','))
+	return append(m.usage.append(append(to, `,"usage":`...), false), '}')
+}
+
+func (m message) appendStart(to []byte) []byte {
+	to = append(to, "event: message_start\ndata: {\"type\":\"message_start\",\"message\":"...)
+	to = m.append(to, func(to []byte) []byte { return to })
+	to = append(to, `,"stop_reason":null,"stop_sequence":null,"stop_details":null,"usage":`...)
 	u := m.usage
-	u.Output, u.Details = min(1, u.Output), nil // the final count comes with message_delta
-	return event("message_start", marshal(struct {
-		Type    string `json:"type"`
-		Message any    `json:"message"`
-	}{"message_start", m.object([]any{}, nil, u)}))
+	u.Output, u.thinks = min(1, u.Output), false // what there is to count comes with message_delta
+	u.Searches, u.Fetches = 0, 0
+	return append(u.append(to, false), "}}\n\n"...)
 }
 
-func (m message) deltaEvent() []byte {
-	u := m.usage
-	u.ByLife, u.ServiceTier = nil, ""
-	type delta struct {
-		StopReason   string  `json:"stop_reason"`
-		StopSequence *string `json:"stop_sequence"`
+// append appends a message object up to its content.
+func (m message) append(to []byte, content func([]byte) []byte) []byte {
+	to = append(append(append(to, `{"id":"`...), m.id...), `","type":"message","role":"assistant","model":`...)
+	to = append(appendString(to, m.model), `,"content":[`...)
+	return append(content(to), ']')
+}
+
+// appendStop appends why the message came to its end, and what it leaves
+// behind.
+func (m message) appendStop(to []byte) []byte {
+	if m.container != nil {
+		to = append(append(append(to, `"container":`...), m.container...), ',')
 	}
-	return event("message_delta", marshal(struct {
-		Type  string `json:"type"`
-		Delta delta  `json:"delta"`
-		Usage usage  `json:"usage"`
-	}{"message_delta", delta{StopReason: m.stop}, u}))
-}
-
-// event returns the n-th event of block i of a message.
-func (b block) event(i, n int, tokenTime time.Duration) piece {
-	switch n {
-	case 0:
-		return piece{data: event("content_block_start", marshal(struct {
-			Type  string `json:"type"`
-			Index int    `json:"index"`
-			Block any    `json:"content_block"`
-		}{"content_block_start", i, b.empty()}))}
-	case b.size() - 1:
-		return piece{data: event("content_block_stop", marshal(struct {
-			Type  string `json:"type"`
-			Index int    `json:"index"`
-		}{"content_block_stop", i}))}
+	to = append(append(append(to, `"stop_reason":"`...), m.stop...), `","stop_sequence":`...)
+	if m.stop == stopSequence {
+		to = appendString(to, m.sequence)
+	} else {
+		to = append(to, "null"...)
 	}
-	delta, tokens := b.delta(n - 1)
-	return piece{data: event("content_block_delta", marshal(struct {
-		Type  string `json:"type"`
-		Index int    `json:"index"`
-		Delta any    `json:"delta"`
-	}{"content_block_delta", i, delta})), wait: time.Duration(tokens) * tokenTime}
-}
-
-// delta returns the n-th delta of the block and how many tokens it took.
-func (b block) delta(n int) (any, int) {
-	switch b.kind {
-	case "thinking":
-		if b.omitted { // a long silence
-			return signatureDelta{"signature_delta", b.signature}, b.pieces
-		}
-		if n == b.pieces {
-			return signatureDelta{"signature_delta", b.signature}, 0
-		}
-		return thinkingDelta{"thinking_delta", b.piece(n)}, 1
-	case "tool_use":
-		if n == 0 {
-			return inputDelta{"input_json_delta", ""}, 0
-		}
-		return inputDelta{"input_json_delta", b.piece(n - 1)}, 1
+	to = append(to, `,"stop_details":`...)
+	if m.stop == stopRefusal {
+		return append(to, `{"type":"refusal","category":"general_harms","explanation":"This request was refused by the simulation."}`...)
 	}
-	return textDelta{"text_delta", b.piece(n)}, 1
+	return append(to, "null"...)
 }
 
-type textDelta struct {
-	Type string `json:"type"`
-	Text string `json:"text"`
-}
-
-type thinkingDelta struct {
-	Type     string `json:"type"`
-	Thinking string `json:"thinking"`
-}
-
-type signatureDelta struct {
-	Type      string `json:"type"`
-	Signature string `json:"signature"`
-}
-
-type inputDelta struct {
-	Type string `json:"type"`
-	JSON string `json:"partial_json"`
+func (m message) appendEnd(to []byte) []byte {
+	to = append(to, "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{"...)
+	to = append(m.appendStop(to), `},"usage":`...)
+	return append(m.usage.append(to, true), "}\n\n"...)
 }

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	plainCall  = `{"model":"claude-opus-5-5","max_tokens":100,"messages":[{"role":"user","content":"hi"}]}`
-	streamCall = `{"model":"claude-opus-5-5","max_tokens":100,"stream":true,"messages":[{"role":"user","content":"hi"}]}`
+	plainCall  = `{"model":"claude-opus-4-5","max_tokens":100,"messages":[{"role":"user","content":"hi"}]}`
+	streamCall = `{"model":"claude-opus-4-5","max_tokens":100,"stream":true,"messages":[{"role":"user","content":"hi"}]}`
 )
 
 // call is a request to make.
@@ -151,49 +151,71 @@ func TestFaults_sameOnBothFaces(t *testing.T) {
 		fault  sim.Fault
 		body   string
 		record string
+		end    sim.End
 		want   func(*testing.T, result)
 	}{
-		{"no fault leaves a stream whole", sim.Fault{}, streamCall, "", whole},
-		{"no fault leaves a plain answer whole", sim.Fault{}, plainCall, "", whole},
-		{"529 names its type", sim.Fault{Status: 529}, plainCall, "status 529", status(529, `"type":"overloaded_error"`)},
-		{"504 names its type", sim.Fault{Status: 504}, streamCall, "status 504", status(504, `"type":"timeout_error"`)},
-		{"an undocumented 5xx is a general error", sim.Fault{Status: 599}, plainCall, "status 599", status(599, `"type":"api_error"`)},
-		{"a code stands in details", sim.Fault{Status: 429, Code: "ramp_limit_exceeded"}, plainCall, "status 429", status(429, `"details":{"error_code":"ramp_limit_exceeded"}`)},
-		{"a proxy answers with what it likes", sim.Fault{Status: 502, Body: "<html>"}, plainCall, "status 502", status(502, "<html>")},
-		{"a hang ends with the caller", sim.Fault{Kind: sim.Hang}, plainCall, "hang", before(isDeadline)},
-		{"reset before headers", sim.Fault{Kind: sim.ResetBeforeHeaders}, plainCall, "reset_before_headers", before(isReset)},
-		{"closed before headers", sim.Fault{Kind: sim.CloseBeforeHeaders}, plainCall, "close_before_headers", before(isCut)},
-		{"reset after three events", sim.Fault{Kind: sim.ResetAfter, Events: 3}, streamCall, "reset_after 3", inside(3, isReset)},
-		{"closed after three events", sim.Fault{Kind: sim.CloseAfter, Events: 3}, streamCall, "close_after 3", inside(3, isCut)},
-		{"a clean end is no whole message", sim.Fault{Kind: sim.EndAfter, Events: 4}, streamCall, "end_after 4", inside(4, none)},
-		{"a stall ends with the caller", sim.Fault{Kind: sim.StallAfter, Events: 2}, streamCall, "stall_after 2", inside(2, isDeadline)},
-		{"overloaded as the first frame of a 200", sim.Fault{Kind: sim.ErrorEventAt}, streamCall, "error_event_at 0", inside(1, none)},
-		{"an error event in the middle", sim.Fault{Kind: sim.ErrorEventAt, Events: 5}, streamCall, "error_event_at 5", inside(6, none)},
-		{"half an event", sim.Fault{Kind: sim.HalfEvent, Events: 5}, streamCall, "half_event 5", inside(5, isCut)},
-		{"garbage between events", sim.Fault{Kind: sim.Garbage, Events: 2}, streamCall, "garbage 2", inside(2, none)},
-		{"more events than there are", sim.Fault{Kind: sim.ResetAfter, Events: 999}, streamCall, "reset_after 999", whole},
-		{"a plain answer is reset half-way", sim.Fault{Kind: sim.ResetAfter}, plainCall, "reset_after 0", inside(0, isReset)},
-		{"a plain answer is cut half-way", sim.Fault{Kind: sim.EndAfter}, plainCall, "end_after 0", inside(0, isCut)},
-		{"a plain answer stalls half-way", sim.Fault{Kind: sim.StallAfter}, plainCall, "stall_after 0", inside(0, isDeadline)},
-		{"a plain answer has no event for an error", sim.Fault{Kind: sim.ErrorEventAt}, plainCall, "error_event_at 0", status(529, "overloaded_error")},
-		{"garbage with status 200", sim.Fault{Kind: sim.Garbage}, plainCall, "garbage 0", status(200, "<html>")},
+		{"no fault leaves a stream whole", sim.Fault{}, streamCall, "", sim.EndWhole, whole},
+		{"no fault leaves a plain answer whole", sim.Fault{}, plainCall, "", sim.EndWhole, whole},
+		{"529 names its type", sim.Fault{Status: 529}, plainCall, "status 529", sim.EndWhole, status(529, `"type":"overloaded_error"`)},
+		{"504 names its type", sim.Fault{Status: 504}, streamCall, "status 504", sim.EndWhole, status(504, `"type":"timeout_error"`)},
+		{"an undocumented 5xx is a general error", sim.Fault{Status: 599}, plainCall, "status 599", sim.EndWhole, status(599, `"type":"api_error"`)},
+		{"a code stands in details", sim.Fault{Status: 429, Code: "ramp_limit_exceeded"}, plainCall, "status 429", sim.EndWhole, status(429, `"details":{"error_code":"ramp_limit_exceeded"}`)},
+		{"a proxy answers with what it likes", sim.Fault{Status: 502, Body: "<html>"}, plainCall, "status 502", sim.EndWhole, status(502, "<html>")},
+		{"a hang ends with the caller", sim.Fault{Kind: sim.Hang}, plainCall, "hang", sim.EndCanceled, before(isDeadline)},
+		{"reset before headers", sim.Fault{Kind: sim.ResetBeforeHeaders}, plainCall, "reset_before_headers", sim.EndNone, before(isReset)},
+		{"closed before headers", sim.Fault{Kind: sim.CloseBeforeHeaders}, plainCall, "close_before_headers", sim.EndNone, before(isCut)},
+		{"reset in the headers of a stream", sim.Fault{Kind: sim.ResetInHeaders}, streamCall, "reset_in_headers", sim.EndNone, before(isCut)},
+		{"reset in the headers of a plain answer", sim.Fault{Kind: sim.ResetInHeaders}, plainCall, "reset_in_headers", sim.EndNone, before(isCut)},
+		{"reset right after headers", sim.Fault{Kind: sim.ResetAfter}, streamCall, "reset_after 0", sim.EndCut, inside(0, isReset)},
+		{"reset after three events", sim.Fault{Kind: sim.ResetAfter, Events: 3}, streamCall, "reset_after 3", sim.EndCut, inside(3, isReset)},
+		{"closed right after headers", sim.Fault{Kind: sim.CloseAfter}, streamCall, "close_after 0", sim.EndCut, inside(0, isCut)},
+		{"closed after three events", sim.Fault{Kind: sim.CloseAfter, Events: 3}, streamCall, "close_after 3", sim.EndCut, inside(3, isCut)},
+		{"an empty body is no whole message", sim.Fault{Kind: sim.EndAfter}, streamCall, "end_after 0", sim.EndClean, inside(0, none)},
+		{"a clean end is no whole message", sim.Fault{Kind: sim.EndAfter, Events: 4}, streamCall, "end_after 4", sim.EndClean, inside(4, none)},
+		{"a stall right after headers", sim.Fault{Kind: sim.StallAfter}, streamCall, "stall_after 0", sim.EndCanceled, inside(0, isDeadline)},
+		{"a stall ends with the caller", sim.Fault{Kind: sim.StallAfter, Events: 2}, streamCall, "stall_after 2", sim.EndCanceled, inside(2, isDeadline)},
+		{"overloaded as the first frame of a 200", sim.Fault{Kind: sim.ErrorEventAt}, streamCall, "error_event_at 0", sim.EndError, inside(1, none)},
+		{"an error event in the middle", sim.Fault{Kind: sim.ErrorEventAt, Events: 5}, streamCall, "error_event_at 5", sim.EndError, inside(6, none)},
+		{"half an event", sim.Fault{Kind: sim.HalfEvent, Events: 5}, streamCall, "half_event 5", sim.EndCut, inside(5, isCut)},
+		{"garbage between events", sim.Fault{Kind: sim.Garbage, Events: 2}, streamCall, "garbage 2", sim.EndClean, inside(2, none)},
+		{"more events than there are", sim.Fault{Kind: sim.ResetAfter, Events: 999}, streamCall, "", sim.EndWhole, whole},
+		{"a plain answer is reset half-way", sim.Fault{Kind: sim.ResetAfter}, plainCall, "reset_after 0", sim.EndCut, inside(0, isReset)},
+		{"a plain answer is cut half-way", sim.Fault{Kind: sim.EndAfter}, plainCall, "end_after 0", sim.EndCut, inside(0, isCut)},
+		{"a plain answer stalls half-way", sim.Fault{Kind: sim.StallAfter}, plainCall, "stall_after 0", sim.EndCanceled, inside(0, isDeadline)},
+		{"a plain answer has no event for an error", sim.Fault{Kind: sim.ErrorEventAt}, plainCall, "error_event_at 0", sim.EndWhole, status(529, "overloaded_error")},
+		{"garbage with status 200", sim.Fault{Kind: sim.Garbage}, plainCall, "garbage 0", sim.EndClean, status(200, "<html>")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := sim.Config{Faults: []sim.Rule{{Fault: c.fault, Rate: 1}}}
 			onBothFaces(t, cfg, func(t *testing.T, api *sim.API, do func(call) result) {
 				ctx := t.Context()
-				if strings.Contains(c.record, "hang") || strings.Contains(c.record, "stall") {
+				if c.end == sim.EndCanceled {
 					var cancel context.CancelFunc
 					ctx, cancel = context.WithTimeout(ctx, 100*time.Millisecond)
 					defer cancel()
 				}
 				c.want(t, do(call{body: c.body, ctx: ctx}))
-				if got := api.Attempts()[0].Fault; got != c.record {
-					t.Errorf("recorded fault %q, want %q", got, c.record)
+				a := ended(t, api)
+				if a.Fault != c.record || a.End != c.end || a.Canceled != (c.end == sim.EndCanceled) {
+					t.Errorf("recorded fault %q, end %q, canceled %v, want %q, %q", a.Fault, a.End, a.Canceled, c.record, c.end)
 				}
 			})
 		})
 	}
+}
+
+// ended returns the record of the first attempt, once it is complete: behind a
+// socket a client may know of an end before the server does.
+func ended(t testing.TB, api *sim.API) sim.Attempt {
+	t.Helper()
+	for range 2000 {
+		if a := api.Attempts()[0]; a.Done {
+			return a
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatal("the attempt does not end")
+	return sim.Attempt{}
 }
 
 func TestRefuse(t *testing.T) {
@@ -240,8 +262,8 @@ func TestValidation(t *testing.T) {
 		{"a form that breaks off", call{path: "/v1/files", body: "--x\r\n", header: map[string]string{"content-type": "multipart/form-data; boundary=x"}}, 400, "invalid_request_error"},
 		{"the same custom_id twice", call{path: "/v1/messages/batches", body: `{"requests":[{"custom_id":"a","params":{}},{"custom_id":"a","params":{}}]}`}, 400, "invalid_request_error"},
 		{"count_tokens of nothing", call{path: "/v1/messages/count_tokens", body: `{"model":"claude-opus-5-5"}`}, 400, "invalid_request_error"},
-		{"wrong method", call{method: "PUT"}, 404, "not_found_error"},
-		{"count_tokens needs no max_tokens", call{path: "/v1/messages/count_tokens", body: `{"model":"claude-opus-5-5","messages":[{}]}`}, 200, ""},
+		{"wrong method", call{method: "PUT"}, 405, "invalid_request_error"},
+		{"count_tokens needs no max_tokens", call{path: "/v1/messages/count_tokens", body: `{"model":"claude-opus-5-5","messages":[{"role":"user","content":"hi"}]}`}, 200, ""},
 		{"probe without a key", call{method: "HEAD", path: "/api/hello", drop: "x-api-key"}, 200, ""},
 		{"models", call{method: "GET", path: "/v1/models?limit=1000"}, 200, ""},
 		{"one model", call{method: "GET", path: "/v1/models/claude-haiku-5-5"}, 200, ""},

@@ -3,6 +3,7 @@ package sim_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,6 +22,20 @@ type seen struct {
 	stop                             string
 	outputTokens, thinkingTokens     int
 	pings                            int
+	content                          []content
+	sequence                         *string
+	details                          any
+}
+
+// content is a content block, as a plain answer has it and as the events of a
+// stream add up to it.
+type content struct {
+	Type, ID, Name, Text, Thinking, Signature, Data string
+
+	Citations []any           `json:",omitempty"`
+	Input     json.RawMessage `json:",omitempty"`
+	Content   any             `json:",omitempty"` // of a server tool's result
+	ToolUseID string          `json:"tool_use_id"`
 }
 
 // parse reads a stream by the grammar of “Streaming messages”
@@ -47,11 +62,14 @@ func parse(body string) (seen, error) {
 				Content               []any
 				Usage                 map[string]any
 			}
-			Block struct{ Type, ID, Name string } `json:"content_block"`
+			Block json.RawMessage `json:"content_block"`
 			Delta struct {
 				Type, Text, Thinking, Signature string
-				JSON                            string `json:"partial_json"`
-				StopReason                      string `json:"stop_reason"`
+				Citation                        any
+				JSON                            string  `json:"partial_json"`
+				StopReason                      string  `json:"stop_reason"`
+				StopSequence                    *string `json:"stop_sequence"`
+				StopDetails                     any     `json:"stop_details"`
 			}
 			Usage struct {
 				Output  *int `json:"output_tokens"`
@@ -89,18 +107,41 @@ func parse(body string) (seen, error) {
 			if state != "between" || e.Index == nil || *e.Index != len(s.blocks) {
 				return s, wrong
 			}
-			if e.Block.Type == "tool_use" && (e.Block.ID == "" || e.Block.Name == "") {
-				return s, fmt.Errorf("tool_use without id or name")
+			var block content
+			if err := json.Unmarshal(e.Block, &block); err != nil {
+				return s, err
 			}
-			s.blocks = append(s.blocks, e.Block.Type)
+			if strings.HasSuffix(block.Type, "tool_use") && (block.ID == "" || block.Name == "" || string(block.Input) != "{}") {
+				return s, fmt.Errorf("%s without id or name, or with input", block.Type)
+			}
+			if block.Text+block.Thinking+block.Signature != "" || len(block.Citations) > 0 {
+				return s, fmt.Errorf("%s begins with content", block.Type)
+			}
+			block.Input = nil
+			s.content = append(s.content, block)
+			s.blocks = append(s.blocks, block.Type)
 			state = "block"
 		case "content_block_delta":
-			if state != "block" || *e.Index != len(s.blocks)-1 || s.signature != "" && s.blocks[*e.Index] == "thinking" {
+			if state != "block" || *e.Index != len(s.blocks)-1 {
 				return s, wrong
 			}
-			want := map[string]string{"text": "text_delta", "thinking": "thinking_delta", "tool_use": "input_json_delta"}[s.blocks[*e.Index]]
-			if e.Delta.Type != want && !(want == "thinking_delta" && e.Delta.Type == "signature_delta") {
-				return s, fmt.Errorf("%s in a %s block", e.Delta.Type, s.blocks[*e.Index])
+			block := &s.content[*e.Index]
+			if block.Signature != "" {
+				return s, fmt.Errorf("%s after the signature", e.Delta.Type)
+			}
+			allowed := map[string][]string{
+				"text": {"text_delta", "citations_delta"}, "thinking": {"thinking_delta", "signature_delta"},
+				"tool_use": {"input_json_delta"}, "server_tool_use": {"input_json_delta"},
+			}[block.Type]
+			if !slices.Contains(allowed, e.Delta.Type) {
+				return s, fmt.Errorf("%s in a %s block", e.Delta.Type, block.Type)
+			}
+			block.Text += e.Delta.Text
+			block.Thinking += e.Delta.Thinking
+			block.Signature += e.Delta.Signature
+			block.Input = append(block.Input, e.Delta.JSON...)
+			if e.Delta.Citation != nil {
+				block.Citations = append(block.Citations, e.Delta.Citation)
 			}
 			s.text += e.Delta.Text
 			s.thinking += e.Delta.Thinking
@@ -116,6 +157,7 @@ func parse(body string) (seen, error) {
 				return s, wrong
 			}
 			s.stop, s.outputTokens, s.thinkingTokens = e.Delta.StopReason, *e.Usage.Output, e.Usage.Details.Thinking
+			s.sequence, s.details = e.Delta.StopSequence, e.Delta.StopDetails
 			state = "delta"
 		case "message_stop":
 			if state != "delta" {
@@ -153,8 +195,8 @@ func TestAnswers(t *testing.T) {
 		{"cut by max_tokens", `"max_tokens":7` + hi, "text", "max_tokens", 7, 7, false, ""},
 		{"exactly max_tokens is not cut", `"max_tokens":24` + hi, "text", "end_turn", 24, 24, false, ""},
 		{"max_tokens of nothing", `"max_tokens":0` + hi, "", "max_tokens", 0, 0, false, ""},
-		{"thinking comes first", `"max_tokens":100,"thinking":{"type":"enabled","budget_tokens":10}` + hi, "thinking text", "end_turn", 16, 24, false, ""},
-		{"thinking that is not shown", `"max_tokens":100,"thinking":{"type":"adaptive","display":"omitted"}` + hi, "thinking text", "end_turn", 16, 24, true, ""},
+		{"thinking comes first", `"max_tokens":100,"thinking":{"type":"enabled","budget_tokens":10}` + hi, "thinking text", "end_turn", 24, 32, false, ""},
+		{"thinking that is not shown", `"max_tokens":100,"thinking":{"type":"adaptive","display":"omitted"}` + hi, "thinking text", "end_turn", 24, 32, true, ""},
 		{"thinking switched off", `"max_tokens":100,"thinking":{"type":"disabled"}` + hi, "text", "end_turn", 24, 24, false, ""},
 		{"a tool is used", `"max_tokens":100` + tools + hi, "tool_use", "tool_use", 0, 4, false, `{"at":[1],"city":"harbor","days":3,"unit":"C"}`},
 		{"a result is answered", `"max_tokens":100` + tools + toolResult, "text", "end_turn", 24, 24, false, ""},
@@ -164,7 +206,7 @@ func TestAnswers(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			onBothFaces(t, sim.Config{Seed: 3}, func(t *testing.T, api *sim.API, do func(call) result) {
-				r := do(call{body: `{"model":"claude-opus-5-5","stream":true,` + c.fields + `}`})
+				r := do(call{body: `{"model":"claude-sonnet-5","stream":true,` + c.fields + `}`})
 				s, err := parse(r.body)
 				if err != nil {
 					t.Fatalf("not the documented grammar: %v\n%s", err, r.body)
@@ -209,89 +251,29 @@ func TestAnswers_sameForTheSameSeedAndRequest(t *testing.T) {
 	}
 }
 
-func TestPlainAnswer_sameContentAsTheStream(t *testing.T) {
-	for _, fields := range []string{
-		`"max_tokens":100` + hi,
-		`"max_tokens":5` + hi,
-		`"max_tokens":100,"thinking":{"type":"enabled"}` + tools + hi,
-	} {
-		onBothFaces(t, sim.Config{}, func(t *testing.T, api *sim.API, do func(call) result) {
-			r := do(call{body: `{"model":"claude-opus-5-5",` + fields + `}`})
-			var m struct {
-				ID, Type, Role, Model string
-				Content               []struct {
-					Type, Text, Thinking, Signature, Name string
-					Input                                 json.RawMessage
-				}
-				StopReason string `json:"stop_reason"`
-				Usage      struct {
-					Input  int `json:"input_tokens"`
-					Output int `json:"output_tokens"`
-				}
-			}
-			if err := json.Unmarshal([]byte(r.body), &m); err != nil {
-				t.Fatal(err)
-			}
-			s, err := parse(do(call{body: `{"stream":true,"model":"claude-opus-5-5",` + fields + `}`}).body)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if m.Type != "message" || m.StopReason != s.stop || m.Usage.Output != s.outputTokens || m.Usage.Input < 1 {
-				t.Errorf("got %+v, stream had %+v", m, s)
-			}
-			for i, b := range m.Content {
-				if b.Type != s.blocks[i] {
-					t.Errorf("block %d is %s, in the stream %s", i, b.Type, s.blocks[i])
-				}
-				if err := sim.CheckText(b.Text + b.Thinking); err != nil {
-					t.Error(err)
-				}
-				if b.Type == "tool_use" && (string(b.Input) != s.input || b.Name != "weather") {
-					t.Errorf("tool input is %s %s, in the stream %s", b.Name, b.Input, s.input)
-				}
-			}
-		})
-	}
-}
-
 func TestCheckText(t *testing.T) {
 	for _, c := range []struct {
 		name, text string
-		ok         bool
+		ok, whole  bool
 	}{
-		{"whole", "cedar-1 keel-2 tide-3", true},
-		{"nothing yet", "", true},
-		{"one lost", "cedar-1 tide-3", false},
-		{"one twice", "cedar-1 cedar-1 keel-2", false},
-		{"out of order", "keel-2 cedar-1", false},
-		{"half a word", "cedar-1 kee", false},
-		{"seam shows", "cedar-1  keel-2", false},
-		{"not ours", "hello", false},
+		{"whole", "cedar-1 keel-2 tide-3.", true, true},
+		{"its beginning", "cedar-1 keel-2 tide-3", true, false},
+		{"nothing yet", "", true, false},
+		{"one lost", "cedar-1 tide-3.", false, false},
+		{"one twice", "cedar-1 cedar-1 keel-2", false, false},
+		{"out of order", "keel-2 cedar-1", false, false},
+		{"half a word", "cedar-1 kee", false, false},
+		{"seam shows", "cedar-1  keel-2", false, false},
+		{"joined without a space", "cedar-1keel-2", false, false},
+		{"goes on after the end", "cedar-1. keel-2", false, false},
+		{"line break", "cedar-1\nkeel-2", false, false},
+		{"not ours", "hello", false, false},
 	} {
 		if err := sim.CheckText(c.text); (err == nil) != c.ok {
 			t.Errorf("%s: CheckText(%q) = %v", c.name, c.text, err)
 		}
-	}
-}
-
-func TestUsage_countsWhatIsWrittenToTheCache(t *testing.T) {
-	usage := func(body string) (u struct {
-		Input int `json:"input_tokens"`
-		Write int `json:"cache_creation_input_tokens"`
-	},
-	) {
-		var m struct{ Usage any }
-		m.Usage = &u
-		if err := json.Unmarshal([]byte(do(t, sim.New(sim.Config{}), "https://api.test", call{body: body}).body), &m); err != nil {
-			t.Fatal(err)
+		if err := sim.CheckWhole(c.text); (err == nil) != c.whole {
+			t.Errorf("%s: CheckWhole(%q) = %v", c.name, c.text, err)
 		}
-		return u
-	}
-	const system = `{"model":"claude-opus-5-5","max_tokens":1,"messages":[{}],"system":[{"type":"text","text":"long"%s}]}`
-	if u := usage(fmt.Sprintf(system, "")); u.Write != 0 || u.Input == 0 {
-		t.Errorf("without a mark got %+v", u)
-	}
-	if u := usage(fmt.Sprintf(system, `,"cache_control":{"type":"ephemeral"}`)); u.Write == 0 || u.Input == 0 {
-		t.Errorf("with a mark got %+v", u)
 	}
 }

@@ -9,11 +9,12 @@ import (
 
 // complete answers POST /v1/complete, the legacy text completions, plain or as
 // a stream of "completion" events.
-func (t *attempt) complete(in input, told bool) outcome {
-	if bad := t.unknownModel(in.Model); bad != nil && !told {
+func (t *attempt) complete(q ask) outcome {
+	in := q.in
+	if bad := t.unknownModel(in.Model); bad != nil && !q.told {
 		return t.rejected(bad)
 	}
-	if in.Limit == nil && !told {
+	if in.Limit == nil && !q.told {
 		return t.rejected(invalid("max_tokens_to_sample: Field required"))
 	}
 	in.MaxTokens = in.Limit

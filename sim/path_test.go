@@ -19,7 +19,8 @@ import (
 const batchCall = `{"requests":[{"custom_id":"a","params":{"model":"claude-opus-5-5"}},{"custom_id":"b","params":{}}]}`
 
 func TestBatches_acceptedThenLost(t *testing.T) {
-	onBothFaces(t, sim.Config{Script: []sim.Reply{{Status: 502, Fault: sim.Fault{Accept: true}}, {}}},
+	cfg := sim.Config{BatchTime: time.Hour, Script: []sim.Reply{{Status: 502, Fault: sim.Fault{Accept: true}}, {}}}
+	onBothFaces(t, cfg,
 		func(t *testing.T, api *sim.API, do func(call) result) {
 			if got := do(call{path: "/v1/messages/batches", body: batchCall}).status; got != 502 {
 				t.Errorf("got %d, want 502", got)
@@ -118,7 +119,7 @@ func TestGzipRequest_isDecoded(t *testing.T) {
 		if r.status != 200 {
 			t.Errorf("got %d %s", r.status, r.body)
 		}
-		if a := api.Attempts()[0]; a.BodyBytes != int64(body.Len()) || a.Model != "claude-opus-5-5" {
+		if a := api.Attempts()[0]; a.BodyBytes != int64(body.Len()) || a.Model != "claude-opus-4-5" {
 			t.Errorf("recorded %d bytes of %q, want %d as sent", a.BodyBytes, a.Model, body.Len())
 		}
 	})
@@ -145,7 +146,7 @@ func TestLegacyStream(t *testing.T) {
 
 func TestLimit_isEnforcedPerOrganisationAndModel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api := sim.New(sim.Config{RPM: 60, Organization: func(key string) string { return key[:1] }})
+		api := sim.New(sim.Config{Limits: []sim.Limit{{RPM: 60, Burst: 10 * time.Second}}, Organization: func(key string) string { return key[:1] }})
 		key := func(k string) call { return call{header: map[string]string{"x-api-key": k}} }
 		ok := 0
 		for range 15 {
@@ -187,7 +188,7 @@ func TestLimit_isEnforcedPerOrganisationAndModel(t *testing.T) {
 
 func TestLimitHeaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api := sim.New(sim.Config{RPM: 600})
+		api := sim.New(sim.Config{Limits: []sim.Limit{{RPM: 600}}})
 		for _, body := range []string{plainCall, streamCall} {
 			h := do(t, api, "https://api.test", call{body: body}).header
 			for _, name := range []string{"Requests", "Input-Tokens", "Output-Tokens", "Tokens"} {

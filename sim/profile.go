@@ -2,67 +2,60 @@ package sim
 
 import (
 	"fmt"
-	"net/http"
-	"slices"
 	"strings"
-	"time"
-
-	"github.com/evenkeel-dev/evenkeel/claude"
 )
 
-// profiles are the named sets of rules. All shares and times are guesses at
-// what users report, not measurements of the API.
-var profiles = map[string][]Rule{
-	"calm": {},
+// profiles are the named sets of rules, as stories. All shares and times are
+// guesses at what users report, not measurements of the API.
+var profiles = map[string]string{
+	"calm": ``,
 
-	// Overload in waves of a minute: mostly a few percent, for 20 s most.
-	"storm": {
-		{Fault: Fault{Status: 529}, Rate: 0.7, From: 20 * time.Second, Until: 40 * time.Second, Every: time.Minute},
-		{Fault: Fault{Status: 529}, Rate: 0.05},
-		{Fault: Fault{Kind: ErrorEventAt}, Rate: 0.05, From: 20 * time.Second, Until: 40 * time.Second, Every: time.Minute},
-		{Fault: Fault{Status: http.StatusInternalServerError}, Rate: 0.01},
-		{Fault: Fault{Kind: ResetBeforeHeaders}, Rate: 0.01},
-	},
+	// Overload comes in waves of a minute, for all at once, and each wave takes
+	// capacity with it. Between them it never is quite gone.
+	"storm": `
+		20s overload 70% every 1m for 20s named wave
+		20s overload_in_stream 5% every 1m for 20s path messages named wave
+		20s slots 30% every 1m for 20s named wave
+		overload 5%
+		server_error 1%
+		reset_before_headers 1%
+	`,
 
 	// Everything works, slowly and not always.
-	"brownout": {
-		{Fault: Fault{Status: 529}, Rate: 0.10},
-		{Fault: Fault{Status: http.StatusGatewayTimeout, After: 10 * time.Second}, Rate: 0.03},
-		{Fault: Fault{Kind: Hang}, Rate: 0.01},
-		{Fault: Fault{Kind: StallAfter, Events: 8, Pings: true}, Rate: 0.01},
-		{Fault: Fault{Kind: Slow, After: 5 * time.Second}, Rate: 0.5},
-	},
+	"brownout": `
+		slowdown 3x
+		overload 10%
+		timeout 3% after 10s
+		hang 1%
+		stall_after 8 events with pings 1% path messages
+		slow by 5s 50%
+	`,
 
 	// Nothing works for a minute in every five; some connections fail too.
-	"outage": {
-		{Fault: Fault{Kind: Refuse}, Rate: 0.2, From: 30 * time.Second, Until: 90 * time.Second, Every: 5 * time.Minute},
-		{Fault: Fault{Status: 529}, Rate: 1, From: 30 * time.Second, Until: 90 * time.Second, Every: 5 * time.Minute},
-	},
+	"outage": `
+		30s refuse 20% every 5m for 1m named outage
+		30s overload every 5m for 1m named outage
+	`,
 
 	// Other users of the same organisation eat its limits.
-	"limits": {
-		{
-			Fault: Fault{Status: http.StatusTooManyRequests, Header: map[string]string{"Retry-After": "5", "Anthropic-Ratelimit-Requests-Remaining": "0"}},
-			Rate:  1, Path: "messages", From: 15 * time.Second, Until: 20 * time.Second, Every: 30 * time.Second,
-		},
-		{
-			Fault: Fault{Status: http.StatusTooManyRequests, Code: claude.RampLimitExceeded, Header: map[string]string{"Retry-After": "10"}},
-			Rate:  0.02, Path: "messages",
-		},
-		{Fault: Fault{Status: http.StatusTooManyRequests}, Rate: 0.02, Path: "messages"},
-	},
+	"limits": `
+		15s rate_limit every 30s for 5s path messages
+		others 50%
+		ramp 2% path messages
+		throttle 2% path messages
+	`,
 
 	// Answers begin well and end badly.
-	"flaky-streams": {
-		{Fault: Fault{Kind: ErrorEventAt}, Rate: 0.10, Path: "messages"},
-		{Fault: Fault{Kind: ErrorEventAt, Events: 6}, Rate: 0.03, Path: "messages"},
-		{Fault: Fault{Kind: ResetAfter, Events: 2}, Rate: 0.05, Path: "messages"},
-		{Fault: Fault{Kind: CloseAfter, Events: 9}, Rate: 0.03, Path: "messages"},
-		{Fault: Fault{Kind: EndAfter, Events: 1}, Rate: 0.05, Path: "messages"},
-		{Fault: Fault{Kind: HalfEvent, Events: 5}, Rate: 0.03, Path: "messages"},
-		{Fault: Fault{Kind: Garbage, Events: 4}, Rate: 0.01, Path: "messages"},
-		{Fault: Fault{Kind: StallAfter, Events: 2}, Rate: 0.01, Path: "messages"},
-	},
+	"flaky-streams": `
+		overload_in_stream 10% path messages
+		error_event_at 6 events 3% path messages
+		reset_after 2 events 5% path messages
+		close_after 9 events 3% path messages
+		end_after 1 events 5% path messages
+		half_event 5 events 3% path messages
+		garbage 4 events 1% path messages
+		stall_after 2 events 1% path messages
+	`,
 }
 
 // Profiles returns the names of the profiles, the calmest first.
@@ -70,11 +63,19 @@ func Profiles() []string {
 	return []string{"calm", "storm", "brownout", "outage", "limits", "flaky-streams"}
 }
 
-// Profile returns the rules of a named set, for Config.Faults or SetFaults.
+// Profile returns the rules of a named set, for Config.Faults or SetFaults. The
+// error is a [*StoryError] without a place.
 func Profile(name string) ([]Rule, error) {
-	rules, ok := profiles[name]
+	story, ok := profiles[name]
 	if !ok {
-		return nil, fmt.Errorf("sim: no profile %q, want one of %s", name, strings.Join(Profiles(), ", "))
+		return nil, &StoryError{
+			Problem:    fmt.Sprintf("no profile %q, want one of %s", name, strings.Join(Profiles(), ", ")),
+			Suggestion: nearest(name, Profiles()),
+		}
 	}
-	return slices.Clone(rules), nil
+	rules, err := ParseStory(story)
+	if err != nil {
+		panic("sim: profile " + name + ": " + err.Error()) // a mistake in the table above
+	}
+	return rules, nil
 }

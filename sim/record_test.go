@@ -23,12 +23,12 @@ func TestAttempts_holdWhatWasSentAndNoSecret(t *testing.T) {
 		body := strings.Replace(streamCall, "hi", prompt, 1)
 		r := do(call{path: "/v1/messages?beta=true", body: body, header: map[string]string{
 			"x-api-key": secret, "authorization": "Bearer " + secret, "cookie": secret, "evenkeel-id": "call-7",
-			"x-stainless-retry-count": "2", "anthropic-beta": "one,two",
+			"x-stainless-retry-count": "2", "anthropic-beta": "one-2026-01-01,two-2026-02-02",
 		}})
 		a := api.Attempts()[0]
 		sum := sha256.Sum256([]byte(body))
-		if a.Method != "POST" || a.Path != "/v1/messages" || a.Query != "beta=true" || a.Model != "claude-opus-5-5" || !a.Stream ||
-			a.Call != "call-7" || a.RetryCount != "2" || a.Header.Get("anthropic-beta") != "one,two" ||
+		if a.Method != "POST" || a.Path != "/v1/messages" || a.Query != "beta=true" || a.Model != "claude-opus-4-5" || !a.Stream ||
+			a.Call != "call-7" || a.RetryCount != "2" || a.Header.Get("anthropic-beta") != "one-2026-01-01,two-2026-02-02" ||
 			a.BodyBytes != int64(len(body)) || a.BodySHA256 != hex.EncodeToString(sum[:]) ||
 			a.Status != 200 || a.RequestID != r.header.Get("request-id") || !a.Done || a.Canceled || a.Events != countEvents(r.body) {
 			t.Errorf("recorded %+v", a)
@@ -59,7 +59,7 @@ func TestAttempts_oldestAreForgotten(t *testing.T) {
 }
 
 func TestConcurrentUse(t *testing.T) {
-	api := sim.New(sim.Config{RPM: 1000, KeepAttempts: 10})
+	api := sim.New(sim.Config{Limits: []sim.Limit{{RPM: 1000}}, KeepAttempts: 10})
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
@@ -69,7 +69,9 @@ func TestConcurrentUse(t *testing.T) {
 				api.Script(func(*http.Request) bool { return false }, sim.Reply{Status: 500})
 				api.Attempts()
 				if i == 0 {
-					api.SetRPM(100)
+					if err := api.SetLimits(sim.Limit{RPM: 100}); err != nil {
+						t.Error(err)
+					}
 					api.Reset()
 				}
 			}
@@ -97,7 +99,7 @@ func TestControl(t *testing.T) {
 			t.Errorf("%s got %d %s, want 400", bad, status, body)
 		}
 	}
-	if status, _ := ask("POST", "/sim/faults", `{"rpm":6}`); status != 200 || len(api.Faults()) != 1 {
+	if status, _ := ask("POST", "/sim/faults", `{"limits":[{"rpm":6,"burst":"10s"}]}`); status != 200 || len(api.Faults()) != 1 {
 		t.Errorf("a limit alone got %d and left %d faults, want 1", status, len(api.Faults()))
 	}
 	if status, body := ask("DELETE", "/sim/faults", ""); status != 200 || strings.TrimSpace(body) != `{"faults":[]}` {
@@ -158,5 +160,18 @@ func TestServe_endsWhatHangs(t *testing.T) {
 	_ = resp.Body.Close()
 	if err := <-served; err != nil {
 		t.Errorf("Serve returned %v, want nil", err)
+	}
+}
+
+// TestRecord_holdsNoSecret, wherever a client may have put it.
+func TestRecord_holdsNoSecret(t *testing.T) {
+	api := sim.New(sim.Config{})
+	do(t, api, "https://api.test", call{
+		path:   "/v1/messages?beta=true&api_key=sk-hidden-1",
+		header: map[string]string{"x-api-key": "sk-hidden-2", "x-goog-api-key": "sk-hidden-3", "x-session-token": "sk-hidden-4"},
+	})
+	line, err := json.Marshal(api.Attempts()[0])
+	if err != nil || strings.Contains(string(line), "sk-hidden") || !strings.Contains(string(line), "beta=true") {
+		t.Errorf("recorded %s (%v)", line, err)
 	}
 }

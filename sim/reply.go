@@ -104,10 +104,11 @@ func (t *attempt) rejected(r *reject) outcome {
 	o := t.answer(r.status, marshal(map[string]any{"error": map[string]any{"type": r.typ, "message": r.message}}))
 	o.header.Del("Request-Id")
 	o.header.Del("Anthropic-Organization-Id")
+	o.header.Del(headerWorkspace)
 	return o
 }
 
-// failure is the answer a Status fault asks for.
+// failure is the error that a fault asks for, without its headers.
 func (t *attempt) failure(f Fault) outcome {
 	body := []byte(f.Body)
 	if f.Body == "" {
@@ -117,21 +118,15 @@ func (t *attempt) failure(f Fault) outcome {
 	if f.Body != "" && !json.Valid(body) {
 		o.header.Set("Content-Type", "text/plain; charset=utf-8")
 	}
-	for name, value := range f.Header {
-		o.header.Set(name, value)
-	}
-	o.wait = f.After
 	return o
 }
 
 // answer is a plain answer with the headers every answer has.
 func (t *attempt) answer(status int, body []byte) outcome {
-	h := http.Header{}
+	h := make(http.Header, 24) // with those of the limits
 	h.Set("Content-Type", "application/json")
 	h.Set("Request-Id", t.requestID)
-	if t.key != "" { // absent before authentication
-		h.Set("Anthropic-Organization-Id", t.organization())
-	}
+	t.identify(h)
 	o := outcome{status: status, header: h}
 	if status != http.StatusNoContent && status != http.StatusNotModified {
 		o.length, o.body = int64(len(body)), once(body)

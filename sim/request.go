@@ -9,9 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
-	"mime/multipart"
 	"net/http"
+	"regexp"
 	"strings"
 
 	"github.com/evenkeel-dev/evenkeel/claude"
@@ -27,25 +26,13 @@ const (
 // input is a request body that has been read.
 type input struct {
 	request
-	body   []byte  // decoded; nil for uploads
-	broken *reject // why it can be no proper request; nil if it can
-	file   upload
-}
+	body   []byte   // decoded; nil for uploads
+	betas  []string // values of the anthropic-beta headers
+	broken *reject  // why it can be no proper request; nil if it can
 
-// request is what the simulation looks at in the body of a messages call, and
-// what others have in common with it.
-type request struct {
-	Model     string
-	MaxTokens *int `json:"max_tokens"`
-	Stream    bool
-	System    json.RawMessage
-	Messages  json.RawMessage
-	Tools     json.RawMessage
-	Thinking  struct{ Type, Display string }
-	ToolUse   struct{ Type string } `json:"tool_choice"`
-	Prompt    string                // of the legacy completions
-	Limit     *int                  `json:"max_tokens_to_sample"`
-	Requests  []batchItem           // of a batch
+	threaded int // bytes of the thread that it continues
+
+	file upload
 }
 
 // reject is an error answer in the making.
@@ -56,6 +43,9 @@ type reject struct {
 	message string
 	edge    bool // answered before the API: no request id, no full envelope
 }
+
+// Error implements error, so that a parser can return a reject.
+func (r *reject) Error() string { return r.message }
 
 func invalid(format string, args ...any) *reject {
 	return &reject{status: http.StatusBadRequest, typ: claude.InvalidRequest, message: fmt.Sprintf(format, args...)}
@@ -83,6 +73,10 @@ func (t *attempt) read(r *http.Request) (input, error) {
 	if wire.err != nil {
 		err = wire.err
 	}
+	in.betas = betas(r.Header)
+	if in.broken == nil {
+		in.broken = badBetas(in.betas)
+	}
 	t.update(func(rec *Attempt) {
 		rec.BodyBytes, rec.Model, rec.Stream = wire.n, in.Model, in.Stream
 		if !isUpload(r) && wire.n > 0 {
@@ -98,7 +92,7 @@ func readBody(r *http.Request, wire io.Reader) (input, error) {
 	if claude.PathOf(r.Method, r.URL.Path) == claude.Batches {
 		limit = maxBatch
 	}
-	raw, err := io.ReadAll(io.LimitReader(wire, limit+1))
+	raw, err := readAll(io.LimitReader(wire, limit+1), min(r.ContentLength, limit))
 	if err != nil {
 		return input{}, err
 	}
@@ -116,27 +110,81 @@ func readBody(r *http.Request, wire io.Reader) (input, error) {
 	if !wantsJSON(r) {
 		return in, nil
 	}
-	if err := json.Unmarshal(decoded, &in.request); err != nil {
-		in.broken = invalid("The request body is not valid JSON: %v", jsonMistake(err))
-	}
+	in.broken = in.parse(decoded)
 	return in, nil
+}
+
+// parse reads a body. It is json.Unmarshal without a second pass over what has
+// been found valid.
+func (r *request) parse(body []byte) *reject {
+	body = bytes.Trim(body, " \t\r\n")
+	var err error
+	if valid(body) {
+		err = r.UnmarshalJSON(body)
+	} else {
+		err = json.Unmarshal(body, &struct{}{}) // which says where
+	}
+	if err != nil {
+		return badJSON(err)
+	}
+	return nil
+}
+
+// readAll is [io.ReadAll] with room for the size a request announces, as far
+// as that is believed before any of it has come.
+func readAll(r io.Reader, announced int64) ([]byte, error) {
+	const believed = 1 << 20
+	var b bytes.Buffer
+	b.Grow(int(min(max(announced, 0), believed)) + bytes.MinRead)
+	_, err := b.ReadFrom(r)
+	return b.Bytes(), err
+}
+
+// badJSON is the answer to a body that could not be parsed. It does not quote
+// the body.
+func badJSON(err error) *reject {
+	if wrong, ok := errors.AsType[*reject](err); ok {
+		return wrong
+	}
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return invalid("The request body is not valid JSON: syntax error at byte %d", syntax.Offset)
+	}
+	return invalid("The request body is not valid JSON: unexpected end")
+}
+
+// betas returns the values of the anthropic-beta headers.
+func betas(h http.Header) []string {
+	var out []string
+	for _, line := range h.Values("Anthropic-Beta") {
+		for value := range strings.SplitSeq(line, ",") {
+			if value = strings.TrimSpace(value); value != "" {
+				out = append(out, value)
+			}
+		}
+	}
+	return out
+}
+
+// beta is what a beta looks like: a name and a day. The API knows each by name
+// and refuses others; the simulation takes whatever looks like one, so that a
+// new beta does not need a new simulation.
+var beta = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]*-20\d\d-?\d\d-?\d\d$`)
+
+// badBetas returns why a request with these betas is refused, or nil (“Beta
+// headers”, platform.claude.com).
+func badBetas(values []string) *reject {
+	for _, value := range values {
+		if !beta.MatchString(value) {
+			return invalid("Unexpected value(s) `%s` for the `anthropic-beta` header. Please consult our documentation at platform.claude.com/docs or try again without the header.", value)
+		}
+	}
+	return nil
 }
 
 // wantsJSON reports whether the body of a request is looked at.
 func wantsJSON(r *http.Request) bool {
 	return claude.PathOf(r.Method, r.URL.Path) != claude.Other ||
 		r.Method == http.MethodPost && r.URL.Path == "/v1/complete"
-}
-
-// jsonMistake describes err without quoting the body.
-func jsonMistake(err error) string {
-	if typed, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return fmt.Sprintf("%s: wrong type", strings.ToLower(typed.Field))
-	}
-	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-		return fmt.Sprintf("syntax error at byte %d", syntax.Offset)
-	}
-	return "unexpected end"
 }
 
 // decode undoes a content encoding. The API has codes for encodings it does
@@ -172,48 +220,6 @@ func decode(encoding string, raw []byte, limit int64) ([]byte, *reject) {
 		}
 	}
 	return out, nil
-}
-
-// upload is what is known of a file that was sent to /v1/files.
-type upload struct {
-	name, mime string
-	bytes      int64
-}
-
-func isUpload(r *http.Request) bool {
-	return r.Method == http.MethodPost && r.URL.Path == "/v1/files"
-}
-
-// readUpload counts the bytes of the file in a multipart body, keeping none.
-func readUpload(h http.Header, wire io.Reader) (input, error) {
-	kind, params, err := mime.ParseMediaType(h.Get("Content-Type"))
-	if err != nil || kind != "multipart/form-data" || params["boundary"] == "" {
-		return input{broken: invalid("Content-Type must be multipart/form-data with a boundary")}, nil
-	}
-	form := multipart.NewReader(wire, params["boundary"])
-	var in input
-	for {
-		part, err := form.NextPart()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			in.broken = invalid("The multipart body is malformed")
-			return in, nil
-		}
-		if part.FormName() != "file" {
-			continue
-		}
-		in.file = upload{name: part.FileName(), mime: part.Header.Get("Content-Type")}
-		if in.file.bytes, err = io.Copy(io.Discard, part); err != nil {
-			in.broken = invalid("The multipart body is malformed")
-			return in, nil
-		}
-	}
-	if in.file.name == "" {
-		in.broken = invalid("file: Field required")
-	}
-	return in, nil
 }
 
 // counted counts and copies what is read, and remembers a reader's error.

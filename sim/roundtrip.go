@@ -1,17 +1,17 @@
 package sim
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
-	"time"
 )
 
 // remote is where connections seem to go: the documented default address of
@@ -42,7 +42,7 @@ func (a *API) RoundTrip(r *http.Request) (*http.Response, error) {
 		_ = r.Body.Close() // a RoundTripper always closes it; nobody is told how that went
 	}
 	if err != nil {
-		t.done(r.Context().Err() != nil)
+		t.done(EndCanceled) // unless it had another end
 	}
 	return resp, err
 }
@@ -58,6 +58,7 @@ func (t *attempt) roundTrip(r *http.Request) (*http.Response, error) {
 	case err != nil:
 		return nil, err
 	case refused:
+		t.done(EndNone)
 		return nil, trace.refuse()
 	}
 	trace.sending()
@@ -75,7 +76,7 @@ func (t *attempt) roundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := sleep(ctx, o.wait); err != nil {
+	if err := t.await(ctx, o); err != nil {
 		return nil, err
 	}
 	switch o.fate {
@@ -83,9 +84,15 @@ func (t *attempt) roundTrip(r *http.Request) (*http.Response, error) {
 		<-ctx.Done()
 		return nil, context.Cause(ctx)
 	case ResetBeforeHeaders:
+		t.done(EndNone)
 		return nil, errReset
 	case CloseBeforeHeaders:
+		t.done(EndNone)
 		return nil, io.ErrUnexpectedEOF
+	case ResetInHeaders:
+		t.done(EndNone)
+		trace.firstByte()
+		return nil, io.ErrUnexpectedEOF // what net/http makes of a reset that it meets in headers
 	}
 	trace.firstByte()
 	return t.response(r, o), nil
@@ -93,25 +100,27 @@ func (t *attempt) roundTrip(r *http.Request) (*http.Response, error) {
 
 // response returns the outcome as what a client sees of it.
 func (t *attempt) response(r *http.Request, o outcome) *http.Response {
-	t.update(func(rec *Attempt) { rec.Status = o.status })
+	o = t.answered(o)
 	resp := &http.Response{
 		Status:     strconv.Itoa(o.status) + " " + http.StatusText(o.status),
 		StatusCode: o.status,
 		Proto:      "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: o.header, ContentLength: o.length, Body: http.NoBody, Request: r,
 	}
-	o.header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
 	if o.length >= 0 {
 		o.header.Set("Content-Length", strconv.FormatInt(o.length, 10))
 	} else {
 		resp.TransferEncoding = []string{"chunked"}
 	}
 	if o.body == nil || r.Method == http.MethodHead {
-		t.done(false)
+		t.done(EndWhole)
 		return resp
 	}
 	ctx, cancel := context.WithCancelCause(r.Context())
-	resp.Body = &body{attempt: t, feed: t.feed(o), ctx: ctx, cancel: cancel}
+	b := &body{attempt: t, feed: t.feed(o), ctx: ctx, cancel: cancel}
+	// A body that nobody reads any more ends with its request.
+	b.stop = context.AfterFunc(r.Context(), b.left)
+	resp.Body = b
 	return resp
 }
 
@@ -120,6 +129,7 @@ type body struct {
 	attempt *attempt
 	ctx     context.Context // of the request; ended by Close
 	cancel  context.CancelCauseFunc
+	stop    func() bool // no longer ends with the request
 
 	mu   sync.Mutex // one Read at a time; guards feed and rest
 	feed *feed
@@ -135,14 +145,15 @@ func (b *body) Read(p []byte) (int, error) {
 	defer b.mu.Unlock()
 	if b.ctx.Err() != nil {
 		err := context.Cause(b.ctx)
-		b.attempt.end(b.feed, err)
+		b.attempt.end(b.feed)
 		return 0, err
 	}
 	if len(b.rest) == 0 {
 		data, err := b.feed.next(b.ctx)
 		if err != nil {
-			b.attempt.end(b.feed, err)
+			b.attempt.end(b.feed)
 			b.cancel(err)
+			b.stop()
 			return 0, err
 		}
 		b.rest = data
@@ -155,18 +166,29 @@ func (b *body) Read(p []byte) (int, error) {
 // Close implements [io.Closer]. Before the end of the body it is how a caller
 // leaves.
 func (b *body) Close() error {
+	b.stop()
 	b.cancel(http.ErrBodyReadAfterClose)
 	b.mu.Lock() // a Read that waited has returned
 	defer b.mu.Unlock()
-	b.attempt.end(b.feed, http.ErrBodyReadAfterClose)
+	b.attempt.end(b.feed)
 	return nil
+}
+
+// left ends the attempt when its request has ended, once a Read that waited
+// has returned.
+func (b *body) left() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.attempt.end(b.feed)
 }
 
 // feed returns the body of an outcome, ready to be sent.
 func (t *attempt) feed(o outcome) *feed {
-	f := &feed{body: o.body, fault: o.fault}
+	f := &feed{body: o.body, fault: o.fault, charge: t.ticket.produce, struck: t.struck, whole: cmp.Or(o.end, EndWhole)}
 	if o.length < 0 {
-		f.ping = t.api.cfg.PingEvery
+		if strings.HasPrefix(o.header.Get("Content-Type"), "text/event-stream") {
+			f.ping = t.api.cfg.PingEvery
+		}
 		if o.fault.Kind == ErrorEventAt {
 			f.failed = t.errorEvent(o.fault)
 		}
@@ -174,17 +196,15 @@ func (t *attempt) feed(o outcome) *feed {
 	return f
 }
 
-// end closes the record of an answer that was sent, whole or not. err is how
-// it ended for the one who read it.
-func (t *attempt) end(f *feed, err error) {
+// end closes the record of an answer that its reader has come to the end of, or
+// left.
+func (t *attempt) end(f *feed) {
 	t.update(func(rec *Attempt) {
 		if !rec.Done && f.ping > 0 {
 			rec.Events = f.events
 		}
 	})
-	byUs := errors.Is(f.end, io.EOF) || errors.Is(err, io.EOF) ||
-		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, errReset)
-	t.done(!byUs)
+	t.done(f.ended())
 }
 
 // trace calls the hooks of a ClientTrace where there are any.

@@ -75,7 +75,7 @@ func TestPings_fillSilence(t *testing.T) {
 		{
 			"thinking that is not shown",
 			sim.Config{TokenTime: 10 * time.Second, PingEvery: 15 * time.Second, OutputTokens: 12},
-			`{"model":"claude-opus-5-5","max_tokens":100,"stream":true,"thinking":{"type":"adaptive","display":"omitted"},"messages":[{}]}`, 1 + 2, time.Hour,
+			`{"model":"claude-opus-5-5","max_tokens":100,"stream":true,"thinking":{"type":"adaptive","display":"omitted"},"messages":[{"role":"user","content":"hi"}]}`, 1 + 2, time.Hour,
 		},
 		{
 			"a stall with pings",

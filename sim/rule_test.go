@@ -2,6 +2,7 @@ package sim_test
 
 import (
 	"encoding/json"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -114,13 +115,13 @@ func TestRules_firstThatStrikesWins(t *testing.T) {
 }
 
 func TestRule_JSON(t *testing.T) {
-	text := `{"kind":"reset_after","events":3,"rate":0.5,"models":"claude-*","path":"messages","after":"1s","from":"2s","until":"1m0s","every":"2m0s"}`
+	text := `{"kind":"reset_after","events":3,"rate":0.5,"models":"claude-*","path":"messages","after":"1s","pace":"5ms","from":"2s","until":"1m0s","every":"2m0s"}`
 	var r sim.Rule
 	if err := json.Unmarshal([]byte(text), &r); err != nil {
 		t.Fatal(err)
 	}
 	want := sim.Rule{
-		Fault: sim.Fault{Kind: sim.ResetAfter, Events: 3, After: time.Second}, Rate: 0.5, Models: "claude-*", Path: "messages",
+		Fault: sim.Fault{Kind: sim.ResetAfter, Events: 3, After: time.Second, Pace: 5 * time.Millisecond}, Rate: 0.5, Models: "claude-*", Path: "messages",
 		From: 2 * time.Second, Until: time.Minute, Every: 2 * time.Minute,
 	}
 	if !reflect.DeepEqual(r, want) {
@@ -158,10 +159,44 @@ func TestRule_Validate(t *testing.T) {
 		{sim.Rule{Fault: ok, Models: "["}, "models"},
 		{sim.Rule{Fault: ok, Path: "/v1/messages"}, "path"},
 		{sim.Rule{Fault: ok, From: 2, Until: 1}, "until"},
+		{sim.Rule{Fault: sim.Fault{Kind: "rest_after"}}, `did you mean "reset_after"?`},
+		{sim.Rule{Fault: ok, Path: "batch"}, `did you mean "batches"?`},
+		{sim.Rule{Fault: ok, Rate: math.NaN()}, "rate"},
+		{sim.Rule{Fault: ok, Rate: -0.1}, "rate"},
+		{sim.Rule{Fault: ok, Times: -1}, "times"},
+		{sim.Rule{Fault: ok, Name: "a/b"}, "name"},
+		{sim.Rule{Fault: ok, Organization: "["}, "organization"},
+		{sim.Rule{Fault: ok, Until: 9000 * time.Hour}, "until"},
+		{sim.Rule{Fault: ok, From: 3, Every: 2}, "every"},
+		{sim.Rule{Fault: sim.Fault{Kind: sim.Hang, Events: 3}}, "hang has no events"},
+		{sim.Rule{Fault: sim.Fault{Kind: sim.HalfEvent, Bytes: 3}}, "half_event has no bytes"},
+		{sim.Rule{Fault: sim.Fault{Kind: sim.ResetAfter, Bytes: 3, Events: 1}}, "one of them"},
+		{sim.Rule{Fault: sim.Fault{Kind: sim.ResetAfter, Bytes: -3}}, "bytes"},
+		{sim.Rule{Fault: sim.Fault{Kind: sim.HugeEvent, Size: 1 << 30}}, "size"},
+		{sim.Rule{Fault: sim.Fault{Kind: sim.SlowBytes, Pace: -1}}, "pace"},
+		{sim.Rule{Fault: sim.Fault{Kind: sim.Gzip, Status: 42}}, "42"},
+		{sim.Rule{Fault: sim.Fault{Status: 429, Header: map[string]string{"a b": "c"}}}, "header"},
+		{sim.Rule{Fault: sim.Fault{Status: 429, Header: map[string]string{"a": "b\r\nc: d"}}}, "header"},
+		{sim.Rule{Fault: sim.Fault{Status: 429, Header: map[string]string{"a": "b", "A": "c"}}}, "twice"},
+		{sim.Rule{Fault: sim.Fault{Kind: sim.Slots, Factor: 0}}, ""},
+		{sim.Rule{Fault: sim.Fault{Kind: sim.Slots, Factor: 1.1}}, "factor"},
+		{sim.Rule{Fault: sim.Fault{Kind: sim.Others, Factor: -0.1}}, "factor"},
+		{sim.Rule{Fault: sim.Fault{Kind: sim.Slowdown, Factor: 10}}, ""},
+		{sim.Rule{Fault: sim.Fault{Kind: sim.Slowdown}}, "factor"},
+		{sim.Rule{Fault: sim.Fault{Kind: sim.Hang, Factor: 0.5}}, "hang has no factor"},
 	} {
 		err := c.rule.Validate()
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%+v: got %v, want something about %q", c.rule, err, c.want)
+		}
+	}
+}
+
+func TestRule_Validate_tellsAllAtOnce(t *testing.T) {
+	err := sim.Rule{Fault: sim.Fault{Kind: sim.Hang, Events: 1, Size: 1}, Rate: 2, Times: -1, Path: "x"}.Validate()
+	for _, want := range []string{"events", "size", "rate", "times", "path"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want something about %s too", err, want)
 		}
 	}
 }

@@ -3,7 +3,6 @@ package sim
 import (
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -140,13 +139,17 @@ func (a *API) position(r *http.Request, keyTag string, n int) int {
 //	accept+502               … after the request has taken effect
 //	hang  refuse  reset_before_headers  close_before_headers
 //	reset_after:3  stall_after:3  error_event_at:0  …   a Kind, and Fault.Events
+//	overload  rate_limit:7  spend_cap  …                a preset, see Presets
 //	ok                       as if there were no script
+//
+// Conditions are no replies.
 func ParseScript(text string) ([]Reply, error) {
 	var replies []Reply
 	for word := range strings.SplitSeq(text, ",") {
-		reply, err := parseReply(strings.TrimSpace(word))
+		word = strings.TrimSpace(word)
+		reply, err := parseReply(word)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("sim-script: %q: %w", word, err)
 		}
 		replies = append(replies, reply)
 	}
@@ -157,19 +160,26 @@ func parseReply(word string) (Reply, error) {
 	if word == "ok" {
 		return Reply{}, nil
 	}
-	name, accept := strings.CutPrefix(word, "accept+")
-	name, arg, hasArg := strings.Cut(name, ":")
-	n, argErr := strconv.Atoi(arg)
-	if hasArg && (argErr != nil || n < 0) {
-		return Reply{}, fmt.Errorf("sim-script: %q: want a whole number after the colon", word)
+	word, accept := strings.CutPrefix(word, "accept+")
+	name, arg, hasArg := strings.Cut(word, ":")
+	f, err := named(name)
+	if err != nil {
+		return Reply{}, err
 	}
-	if status, err := strconv.Atoi(name); err == nil {
-		reply := Reply{Status: status, Fault: Fault{Accept: accept}}
-		if hasArg {
-			reply.Header = map[string]string{"retry-after": arg}
+	if hasArg {
+		if err := f.argue(arg); err != nil {
+			return Reply{}, err
 		}
-		return reply, Rule{Fault: Fault{Kind: Status, Status: status}}.Validate()
 	}
-	f := Fault{Kind: Kind(name), Events: n, Accept: accept}
-	return Reply{Fault: f}, Rule{Fault: f}.Validate()
+	f.Accept = accept
+	if f.Kind.isCondition() {
+		return Reply{}, fmt.Errorf("%s is a condition, no reply", f.Kind)
+	}
+	if err := (Rule{Fault: f}).Validate(); err != nil {
+		return Reply{}, err
+	}
+	if isDigits(name) { // 200 is the proper answer, as of a Reply
+		return Reply{Status: f.Status, Header: f.Header, Fault: Fault{Accept: accept}}, nil
+	}
+	return Reply{Fault: f}, nil
 }

@@ -116,9 +116,36 @@ func TestParseScript(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v (%v), want %+v", got, err, want)
 	}
-	for _, bad := range []string{"", "12", "bang", "529,", "529:x", "hang:-1"} {
-		if _, err := sim.ParseScript(bad); err == nil {
-			t.Errorf("%q was accepted", bad)
+	got, err = sim.ParseScript("spend_cap,rate_limit:7,overload_in_stream,gzip,refusal:2")
+	want = []sim.Reply{{Fault: preset(t, "spend_cap")}, {Fault: preset(t, "rate_limit")}, {Fault: preset(t, "overload_in_stream")}, {Fault: sim.Fault{Kind: sim.Gzip}}, {Fault: sim.Fault{Kind: sim.Refusal, Events: 2}}}
+	want[1].Fault.Header["retry-after"] = "7"
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v (%v), want %+v", got, err, want)
+	}
+	for bad, why := range map[string]string{
+		"":             `no failure is called ""`,
+		"12":           "a status is 200 to 999",
+		"bang":         "hang",
+		"spendcap":     "spend_cap",
+		"529,":         `no failure is called ""`,
+		"529:x":        "whole number",
+		"hang:-1":      "whole number",
+		"hang:3":       "hang has no events",
+		"slots":        "condition",
+		"accept+gzip":  "gzip has no accept",
+		"reset_after:": "whole number",
+	} {
+		if _, err := sim.ParseScript(bad); err == nil || !strings.Contains(err.Error(), why) {
+			t.Errorf("%q: got %v, want something about %q", bad, err, why)
 		}
 	}
+}
+
+func preset(t *testing.T, name string) sim.Fault {
+	t.Helper()
+	f, err := sim.Preset(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
 }

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -8,32 +9,43 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // ServeHTTP implements [http.Handler]: what RoundTrip does, on a real
-// connection. Each event is flushed. A reset is a TCP reset where the
-// connection is TCP. One that should have been refused has been accepted
-// already: it is reset before anything is read from it.
+// connection. What is due leaves before the next wait. A reset is a TCP reset
+// where the connection is TCP. One that should have been refused has been
+// accepted already: it is reset before anything is read from it.
 //
 // Paths under /sim/ steer it, and are neither recorded nor counted:
 //
-//	GET    /sim/faults     the rules in force: {"faults":[…]}
-//	POST   /sim/faults     replaces them with {"faults":[{"kind":"status","status":529,"rate":0.3,"until":"30s"},…]}
-//	                       or with {"profile":"storm"}; {"rpm":60} also sets the limit
-//	DELETE /sim/faults     removes them
-//	GET    /sim/attempts   the records, oldest first, one JSON object a line
-//	POST   /sim/reset      as [API.Reset]
+//	GET    /sim/faults         the rules in force: {"faults":[…]}
+//	POST   /sim/faults         replaces them with {"faults":[{"kind":"status","status":529,"rate":0.3,"until":"30s"},…]}
+//	                           or with {"profile":"storm"}; {"rpm":60} also sets the limit
+//	DELETE /sim/faults         removes them
+//	PUT    /sim/faults/{name}  sets one as [API.SetFault]: a rule as JSON, or a line of a story
+//	DELETE /sim/faults/{name}  removes it; 404 if there is none
+//	PUT    /sim/story          replaces the rules by a story, see [ParseStory]
+//	GET    /sim/attempts       the records, oldest first, one JSON object a line
+//	POST   /sim/outcomes       what became of calls, one {"call":"…","ok":true} a line; see [API.Told]
+//	GET    /sim/report         the [Report] on them; as a page to read if text/plain is accepted
+//	POST   /sim/reset          as [API.Reset]
+//
+// What sets or removes rules answers with those then in force. What is wrong
+// changes nothing, and is answered 400 (404 for what does not exist) with all
+// mistakes, line and column only for those in a story, suggestion where a word
+// is near one that is known:
+//
+//	{"errors":[{"problem":"…","line":1,"column":5,"suggestion":"overload"},…]}
+//
+// A browser that asks on behalf of another site is answered 403.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(r.URL.Path, "/sim/") {
 		a.control(w, r)
 		return
 	}
 	t := a.begin(r)
-	defer t.done(false) // where the way out is a panic of our own
-	err := t.serve(w, r)
-	t.done(err != nil)
-	if err != nil {
+	defer t.done(EndCanceled) // unless it had another end
+	if err := t.serve(w, r); err != nil {
 		panic(http.ErrAbortHandler) // nobody is there to read an end of the answer
 	}
 }
@@ -45,28 +57,45 @@ func (t *attempt) serve(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return err
 	case refused:
-		breakOff(w, errReset)
+		t.done(EndNone)
+		breakOff(w, errReset, nil)
 		return nil
 	}
 	o, err := t.handle(r)
 	if err != nil {
 		return err
 	}
-	if err := sleep(ctx, o.wait); err != nil {
+	if err := t.await(ctx, o); err != nil {
 		return err
 	}
 	switch o.fate {
+	case "":
+		return t.write(w, r, o)
 	case Hang:
 		<-ctx.Done()
 		return context.Cause(ctx)
-	case ResetBeforeHeaders:
-		breakOff(w, errReset)
-		return nil
-	case CloseBeforeHeaders:
-		breakOff(w, io.ErrUnexpectedEOF)
-		return nil
 	}
-	return t.write(w, r, o)
+	t.done(EndNone)
+	switch o.fate {
+	case ResetBeforeHeaders:
+		breakOff(w, errReset, nil)
+	case CloseBeforeHeaders:
+		breakOff(w, io.ErrUnexpectedEOF, []byte("HTTP/1.1 200 OK\r\n"))
+	case ResetInHeaders:
+		breakOff(w, errReset, halfHeaders(o))
+	}
+	return nil
+}
+
+// halfHeaders returns the first half of the headers of an answer, as they go
+// over the wire. It ends with a line: within one, Go's client would report a
+// malformed header.
+func halfHeaders(o outcome) []byte {
+	var out bytes.Buffer
+	out.WriteString("HTTP/1.1 " + strconv.Itoa(o.status) + " " + http.StatusText(o.status) + "\r\n")
+	_ = o.header.Write(&out) // a buffer never fails
+	half := out.Bytes()[:out.Len()/2]
+	return half[:bytes.LastIndexByte(half, '\n')+1]
 }
 
 // write sends the headers and the body of an outcome.
@@ -78,24 +107,26 @@ func (t *attempt) write(w http.ResponseWriter, r *http.Request, o outcome) error
 	if o.length >= 0 {
 		h.Set("Content-Length", strconv.FormatInt(o.length, 10))
 	}
-	t.update(func(rec *Attempt) { rec.Status = o.status })
+	o = t.answered(o)
 	w.WriteHeader(o.status)
 	if o.body == nil || r.Method == http.MethodHead {
+		t.done(EndWhole)
 		return nil
 	}
-	control := http.NewResponseController(w)
-	mustFlush := o.length < 0 || o.fault.Kind != ""
 	f := t.feed(o)
+	control := http.NewResponseController(w)
+	f.flush = func() { _ = control.Flush() } // if the client has left, the next write tells
 	for {
 		data, err := f.next(r.Context())
-		if err == nil {
-			if _, err = w.Write(data); err == nil && mustFlush {
-				err = control.Flush()
-			}
-		}
 		if err != nil {
-			t.end(f, err)
+			t.end(f)
+			if !errors.Is(err, io.EOF) { // whatever breaks, breaks after what was written
+				f.push()
+			}
 			return breakAt(w, err)
+		}
+		if _, err := w.Write(data); err != nil {
+			return err
 		}
 	}
 }
@@ -108,40 +139,22 @@ func breakAt(w http.ResponseWriter, err error) error {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		panic(http.ErrAbortHandler) // closes without the last chunk
 	case errors.Is(err, errReset):
-		breakOff(w, err)
+		breakOff(w, err, nil)
 		return nil
 	}
 	return err
 }
 
-// breakOff takes the connection from the server and closes it: with a reset,
-// or in the middle of the headers.
-func breakOff(w http.ResponseWriter, how error) {
+// breakOff takes the connection from the server and closes it, with a reset or
+// not, after a last word.
+func breakOff(w http.ResponseWriter, how error, last []byte) {
 	c, _, err := http.NewResponseController(w).Hijack()
 	if err != nil { // HTTP/2 resets the stream
 		panic(http.ErrAbortHandler)
 	}
+	_, _ = c.Write(last) // best effort, as everything on the way out
 	if tcp, ok := c.(*net.TCPConn); ok && errors.Is(how, errReset) {
-		_ = tcp.SetLinger(0) // best effort, as everything on the way out
-	}
-	if errors.Is(how, io.ErrUnexpectedEOF) {
-		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n")
+		_ = tcp.SetLinger(0)
 	}
 	_ = c.Close()
-}
-
-// Serve answers HTTP on l until ctx ends, then breaks off what is in flight.
-// When it returns, every goroutine it started is about to return too; the end
-// of ctx is a nil error.
-func (a *API) Serve(ctx context.Context, l net.Listener) error {
-	srv := &http.Server{
-		Handler: a, ReadHeaderTimeout: 10 * time.Second,
-		BaseContext: func(net.Listener) context.Context { return ctx },
-	}
-	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
-	defer stop()
-	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
 }

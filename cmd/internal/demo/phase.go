@@ -21,7 +21,13 @@ type phase struct {
 
 // begin makes the API fail as the phase says, and in no other way.
 func (p phase) begin(api *sim.API) {
-	api.SetRPM(p.rpm)
+	var limits []sim.Limit
+	if p.rpm > 0 {
+		limits = []sim.Limit{{RPM: p.rpm, Burst: burst}}
+	}
+	if err := api.SetLimits(limits...); err != nil {
+		panic("demo: " + err.Error()) // a mistake in the phases below
+	}
 	api.SetFaults(p.faults...)
 }
 
@@ -112,13 +118,15 @@ func phases(rpm int) []phase {
 }
 
 // tightLimit returns the limit in requests per minute that lets through half
-// of what a phase asks for: the simulated API begins with a full bucket of
-// ten seconds' worth, so that a limit of half the rate would never be met.
+// of what a phase asks for: the bucket is full when it begins, so that a limit
+// of half the rate would never be met.
 func tightLimit(lasts time.Duration, rate float64) int {
-	const burst = 10 // seconds of rate, see sim.Config.RPM
 	asked := rate * lasts.Seconds()
-	return max(1, int(math.Round(60*asked/2/(burst+lasts.Seconds()))))
+	return max(1, int(math.Round(60*asked/2/(burst.Seconds()+lasts.Seconds()))))
 }
+
+// burst is how much rate the bucket of the limit holds.
+const burst = 10 * time.Second
 
 // sum is how long stretches last together.
 func sum(stretches []stretch) time.Duration {
