@@ -25,17 +25,26 @@ func TestMain(m *testing.M) {
 //	exits CODE evenkeel ARG…   runs it and compares the exit code; stdout and stderr follow
 //	sim VAR [REPLY…]           serves a simulated API and sets VAR to its URL, VAR_ADDR to its
 //	                           address. A reply is a status, ok, or a kind of fault; the last repeats
+//	simserve VAR ARG…          runs evenkeel sim serve on a free port and sets VAR to its URL
+//	simstop VAR CODE           ends it as Ctrl-C does and compares its exit code; what it said is in
+//	                           the files VAR.stdout and VAR.stderr
+//	naive URL N MODEL          makes N calls, each of up to six attempts, at once and whatever the answer
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // else every process sleeps a second at its end
+			env.Values[servedKey{}] = map[string]*served{}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits,
 			"sim":   simulate,
+
+			"simserve": simserve,
+			"simstop":  simstop,
+			"naive":    naive,
 		},
 	})
 }

@@ -23,6 +23,10 @@ const EnvPrefix = "EVENKEEL_"
 // EnvFile is the variable that names the file where --config does not.
 const EnvFile = EnvPrefix + "CONFIG"
 
+// EnvSim is the variable that names the simulated API where --sim does not. It
+// is no key.
+const EnvSim = EnvPrefix + "SIM"
+
 // maxFile bounds a configuration file. A thousand clients take 100 kB.
 const maxFile = 1 << 20
 
@@ -160,7 +164,7 @@ func (d *decoder) readFile(cfg *Config, name string, data []byte) {
 // readEnv reads the variables of every key, and notes those that look like
 // ours and are not.
 func (d *decoder) readEnv(cfg *Config, env map[string]string) []Note {
-	known := map[string]bool{EnvFile: true}
+	known := map[string]bool{EnvFile: true, EnvSim: true}
 	d.lookup = nil // a variable's value is meant as it is
 	for _, l := range leaves(cfg) {
 		name := EnvName(l.path)

@@ -34,6 +34,15 @@ const (
 	StreamCut         Code = "EK-STREAM-CUT"
 	ExecStart         Code = "EK-EXEC-START"
 	Unready           Code = "EK-UNREADY"
+	ScenarioFile      Code = "EK-SCENARIO-FILE"
+	ScenarioSyntax    Code = "EK-SCENARIO-SYNTAX"
+	ScenarioKey       Code = "EK-SCENARIO-KEY"
+	ScenarioValue     Code = "EK-SCENARIO-VALUE"
+	Story             Code = "EK-STORY"
+	Record            Code = "EK-RECORD"
+	SimUnreachable    Code = "EK-SIM-UNREACHABLE"
+	SimRefused        Code = "EK-SIM-REFUSED"
+	Assertion         Code = "EK-ASSERTION"
 )
 
 // Entry is what the catalogue knows about a code.
@@ -161,6 +170,52 @@ var catalogue = []Entry{
 		Unready, 1,
 		"The gateway did not answer its readiness probe with 200: it is not running, still starting, or draining.",
 		"Check the address (--admin, EVENKEEL_ADMIN) and the gateway's log.",
+	},
+
+	{
+		ScenarioFile, 10,
+		"The scenario cannot be read.",
+		"Check the path given by --scenario, and the file's permissions.",
+	},
+	{
+		ScenarioSyntax, 10,
+		"The scenario is not YAML, or uses a part of it that is not read here: anchors, aliases, several documents.",
+		"Look at the line named; a missing colon, a tab, or a value that begins with * and is not in quotes are the usual causes.",
+	},
+	{
+		ScenarioKey, 10,
+		"The scenario has a key that does not exist, or one twice. It would have been ignored, and the API would not have behaved as the file says.",
+		"Take the suggestion, or look the key up in docs/sim.md.",
+	},
+	{
+		ScenarioValue, 10,
+		"The scenario has a value that its key does not take: of another kind, out of range, a model that does not exist, or at odds with another value.",
+		"The error names what is wanted. Durations are written 30s, counts 400k, models claude-opus-* or opus-4.",
+	},
+	{
+		Story, 2,
+		"A line that tells what fails is not understood: an unknown word, a share that no probability can have, times that do not fit. In a scenario the exit code is 10.",
+		"Take the suggestion. A line reads like: 10s overload 60% for 20s on claude-opus-*; docs/sim.md has every word.",
+	},
+	{
+		Record, 1,
+		"The file of attempts cannot be written or read, or holds a line that is no attempt. While it is served, the simulated API goes on without it.",
+		"Check the path and the space left on the disk. A record that broke off judges only what is in it.",
+	},
+	{
+		SimUnreachable, 6,
+		"No simulated API answers at that address.",
+		"Start one with: evenkeel sim serve. If it listens elsewhere, name it with --sim or EVENKEEL_SIM.",
+	},
+	{
+		SimRefused, 1,
+		"Whoever answers at that address did not do what was asked: the simulated API has refused it, or it is something else.",
+		"Read the text: it is the answer. The address is that of evenkeel sim serve, not of the gateway.",
+	},
+	{
+		Assertion, 7,
+		"The report is complete, and the client did not behave as --assert demands.",
+		"The report says what it did, and names attempts; each missed assertion is listed with the value that was found.",
 	},
 
 	{

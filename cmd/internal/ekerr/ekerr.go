@@ -13,6 +13,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Error is one thing that went wrong.
@@ -115,6 +116,15 @@ func Print(w io.Writer, err error) {
 		do := append(slices.Clip(e.Do), "evenkeel explain "+string(e.Code))
 		fmt.Fprintf(w, "  %s\n", strings.Join(do, "  ·  "))
 	}
+}
+
+// Mark returns a text with a mark below one of its columns, counted in bytes
+// from 1; the text alone if it has no such column.
+func Mark(text string, column int) string {
+	if column < 1 || column > len(text)+1 {
+		return text
+	}
+	return text + "\n" + strings.Repeat(" ", utf8.RuneCountInString(text[:column-1])) + "^"
 }
 
 // Exit returns the exit code of a program that ended with err: 0 for nil, that

@@ -69,6 +69,24 @@ func TestPrint(t *testing.T) {
 	}
 }
 
+func TestMark(t *testing.T) {
+	for _, tc := range []struct {
+		text   string
+		column int
+		want   string
+	}{
+		{"ab cd", 4, "ab cd\n   ^"},
+		{"é x", 4, "é x\n  ^"}, // é has two bytes and is one column wide
+		{"ab", 3, "ab\n  ^"},
+		{"ab", 4, "ab"},
+		{"ab", 0, "ab"},
+	} {
+		if got := Mark(tc.text, tc.column); got != tc.want {
+			t.Errorf("Mark(%q, %d) is %q, want %q", tc.text, tc.column, got, tc.want)
+		}
+	}
+}
+
 func TestError_unwraps(t *testing.T) {
 	err := error(List{New(Usage, "x"), Wrap(Failed, os.ErrNotExist, "y")})
 	if !errors.Is(err, os.ErrNotExist) {
