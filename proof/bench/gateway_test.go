@@ -81,7 +81,12 @@ func cpuUsed() (time.Duration, error) {
 }
 
 func proxy(role string, u *url.URL) (http.Handler, error) {
-	if role == roleGateway {
+	switch role {
+	case roleSim:
+		return simulated(u.Query())
+	case roleWriter:
+		return writer(u.Path)
+	case roleGateway:
 		tr, err := evenkeel.New(evenkeel.Config{})
 		if err != nil {
 			return nil, err
@@ -113,7 +118,7 @@ type child struct {
 	calls, broken atomic.Int64
 }
 
-func startChild(b *testing.B, role, upstream string) *child {
+func startChild(b testing.TB, role, upstream string) *child {
 	b.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -189,14 +194,23 @@ func (c *child) load(body []byte) (float64, error) {
 	return (after - before) / (workers * each), err
 }
 
-func (c *child) call(body []byte) error {
+// request is one that the API accepts.
+func (c *child) request(body []byte) (*http.Request, error) {
 	r, err := http.NewRequest(http.MethodPost, c.url+"/v1/messages", bytes.NewReader(body))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	r.Header = http.Header{
 		"Content-Type": {"application/json"}, "Anthropic-Version": {"2023-06-01"}, "X-Api-Key": {"key"},
 		"Accept-Encoding": {"identity"},
+	}
+	return r, nil
+}
+
+func (c *child) call(body []byte) error {
+	r, err := c.request(body)
+	if err != nil {
+		return err
 	}
 	resp, err := c.client.Do(r)
 	if err != nil {
