@@ -16,7 +16,6 @@ import (
 	"github.com/evenkeel-dev/evenkeel/classify"
 	"github.com/evenkeel-dev/evenkeel/claude"
 	"github.com/evenkeel-dev/evenkeel/observe"
-	"github.com/evenkeel-dev/evenkeel/stream"
 )
 
 // plainBody is how much of a plain answer is read before it is delivered, so
@@ -123,17 +122,17 @@ func (x *exchange) deliver(a call.Action) *http.Response {
 	}
 	x.dress(resp, now, a.GaveUp)
 	b := &x.answer
-	b.x, b.at, b.src, b.status, b.ended = x, x.cur, resp.Body, resp.StatusCode, a.Ended
-	if resp.StatusCode/100 == 2 && x.desc.path == claude.Messages && isEventStream(resp.Header) {
-		if encoded(resp.Header) {
-			b.side = newSideReader(resp.Header)
-		} else {
-			b.events = stream.NewReader(pulse{b})
-		}
+	b.bind(x, x.cur, resp)
+	b.ended = a.Ended
+	b.timed = x.timed() && !b.complete()
+	switch {
+	case x.held.events != nil && !b.complete():
+		b.events = x.held.events
+	case resp.StatusCode/100 == 2 && x.desc.path == claude.Messages && isEventStream(resp.Header) && !b.complete():
+		b.side = newSideReader(resp.Header)
 	}
-	b.timed, b.idle = x.timed() && !b.complete(), now
-	if b.events == nil && resp.StatusCode/100 == 2 {
-		x.machine.Content(x.req.Context(), now)
+	if resp.StatusCode/100 == 2 && !a.Ended {
+		x.machine.Content(x.ctx, now)
 	}
 	resp.Body = b
 	x.show("streaming", "", time.Time{})
@@ -151,7 +150,8 @@ func (x *exchange) giveBack(a call.Action) *http.Response {
 	resp, now := x.stored, time.Now()
 	x.setFirstByte(now)
 	x.dress(resp, now, a.GaveUp)
-	x.answer.x, x.answer.src, x.answer.status, x.answer.ended = x, resp.Body, resp.StatusCode, true
+	x.answer.bind(x, nil, resp)
+	x.answer.ended = true
 	resp.Body = &x.answer
 	return resp
 }
@@ -174,8 +174,14 @@ func (x *exchange) dress(resp *http.Response, now time.Time, gaveUp bool) {
 	x.idValue[0] = x.name
 	h[HeaderID] = x.idValue[:]
 	h[HeaderAttempts] = one
-	if n := len(x.trail); n != 1 {
+	n := len(x.trail)
+	if x.out {
+		n++ // one is under way
+	}
+	if n != 1 {
 		h[HeaderAttempts] = []string{strconv.Itoa(n)}
+	}
+	if len(x.trail) > 0 && n != 1 {
 		h[HeaderTrail] = []string{x.trailString()}
 	}
 	h[HeaderQueued] = zero
@@ -247,7 +253,7 @@ func (x *exchange) end(now time.Time, err error) {
 	e := observe.Event{
 		Kind: observe.CallDone, Time: now, Attempt: len(x.trail), Status: x.answer.status,
 		Reason: string(x.machine.Verdict().Reason), Took: now.Sub(x.arrived),
-		FirstByte: first, Waited: x.machine.Waited(now),
+		FirstByte: first, Waited: x.machine.Waited(now), Usage: x.answer.usage(),
 	}
 	if own, ok := errors.AsType[*Error](err); ok {
 		e.Status, e.Reason = own.Status, string(own.Code)

@@ -218,7 +218,7 @@ func (a *attempt) fault() classify.Fault {
 	switch {
 	case errors.Is(a.parent.Err(), context.DeadlineExceeded), errors.Is(cause, ErrDeadline):
 		return classify.FaultDeadline
-	case a.parent.Err() != nil:
+	case a.parent.Err() != nil, errors.Is(cause, errClosed):
 		return classify.FaultCaller
 	case errors.Is(cause, ErrFirstByte):
 		return classify.FaultFirstByte

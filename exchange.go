@@ -22,7 +22,11 @@ import (
 type exchange struct {
 	t       *Transport
 	s       *settings
-	req     *http.Request // the caller's; never changed
+	req     *http.Request           // the caller's; never changed
+	ctx     context.Context         // the caller's; once the headers are out, ended by the body's Close too
+	leave   context.CancelCauseFunc // ends ctx; nil before the headers are out early
+	out     bool                    // the headers went out before content came
+	held    holding
 	id      call.ID
 	name    string // evenkeel-id
 	arrived time.Time
@@ -145,21 +149,29 @@ func (x *exchange) outgoing() http.Header {
 
 // run performs actions until there is an answer or none can come.
 func (x *exchange) run() (*http.Response, error) {
-	ctx := x.req.Context()
+	x.ctx = x.req.Context()
 	now := time.Now() // not x.arrived: reading the body may have taken long
-	a := x.machine.Next(ctx, now)
+	return x.perform(now, x.machine.Next(x.ctx, now))
+}
+
+// perform performs a and all that follows, until there is an answer, or none
+// can come, or the headers must go out before it is known.
+func (x *exchange) perform(now time.Time, a call.Action) (*http.Response, error) {
 	for {
 		x.tellNews()
 		switch a.Kind {
 		case call.Wait:
-			if !x.wait(ctx, a) {
+			if !x.wait(x.ctx, a) {
 				x.machine.Abandon(time.Now())
-				return nil, leftError(ctx)
+				return nil, leftError(x.ctx)
 			}
 			now = time.Now()
-			a = x.machine.Next(ctx, now)
+			a = x.machine.Next(x.ctx, now)
 		case call.Send:
-			a = x.attempt(ctx, now, a)
+			if !x.attempt(now, a) {
+				return x.early(), nil
+			}
+			a = x.conclude()
 		case call.Deliver:
 			return x.deliver(a), nil
 		case call.Return:
@@ -167,7 +179,7 @@ func (x *exchange) run() (*http.Response, error) {
 		case call.Refuse:
 			return nil, x.refusal(a)
 		case call.Abort:
-			return nil, leftError(ctx)
+			return nil, leftError(x.ctx)
 		}
 	}
 }
@@ -201,41 +213,52 @@ func (x *exchange) waitReason(a call.Action) string {
 	return a.Hold.String()
 }
 
-// attempt performs a Send and has its outcome judged.
-func (x *exchange) attempt(ctx context.Context, start time.Time, a call.Action) call.Action {
+// attempt performs a Send and notes its outcome. It reports false if that is
+// not known yet and the headers must go out.
+func (x *exchange) attempt(start time.Time, a call.Action) bool {
 	x.show("sent", "", time.Time{})
 	at := &x.firstAttempt
 	if len(x.trail) > 0 {
 		at = new(attempt) // hooks of the one before may still be called
 	}
-	at.begin(ctx)
+	at.begin(x.ctx)
 	x.cur, x.resp = at, nil
 	resp, err := x.send(at, start) //nolint:bodyclose // handed to the caller, kept, or closed when it is judged
 	now := time.Now()
-	o := classify.Outcome{Path: x.desc.path, Effects: x.desc.effects, Sent: at.sent(), Now: now}
+	x.held = holding{start: start, probe: a.Probe}
+	o := &x.held.o
+	*o = classify.Outcome{Path: x.desc.path, Effects: x.desc.effects, Sent: at.sent(), Now: now}
 	if err != nil {
 		o.Fault = at.fault()
 		o.SinceByte = now.Sub(start)
-		if caller := x.body.callersFault(err); caller != nil {
-			at.end(nil)
-			return x.brokenBody(ctx, now, caller)
-		}
+		x.bodyErr = x.body.callersFault(err)
 		x.lastErr, x.timedOut = x.causeOf(at, err), timeout(o.Fault)
 		at.end(nil)
-	} else {
-		x.resp = resp
-		o.Status, o.Header = resp.StatusCode, resp.Header
-		if id := field(resp.Header, claude.HeaderRequestID); id != "" {
-			x.requestID = id
-		}
-		if x.readAnswer(at, &o); o.Status >= 400 || o.Fault != classify.NoFault {
-			now = time.Now() // reading it may have taken long
-			o.Now = now
-		}
+		return true
 	}
-	v := classify.Judge(o)
-	x.note(start, now, o, v, a.Probe)
-	return x.machine.Judge(ctx, now, v, x.resp != nil)
+	x.resp = resp
+	o.Status, o.Header = resp.StatusCode, resp.Header
+	if id := field(resp.Header, claude.HeaderRequestID); id != "" {
+		x.requestID = id
+	}
+	if x.holds() {
+		return x.hold(at)
+	}
+	if x.readAnswer(at, o); o.Status >= 400 || o.Fault != classify.NoFault {
+		o.Now = time.Now() // reading it may have taken long
+	}
+	return true
+}
+
+// conclude has the attempt judged whose outcome is known now.
+func (x *exchange) conclude() call.Action {
+	if x.bodyErr != nil {
+		return x.brokenBody(x.held.o.Now)
+	}
+	if x.held.events != nil {
+		x.unhold(x.cur)
+	}
+	return x.judge()
 }
 
 // send makes the request and waits for its headers.
@@ -253,9 +276,8 @@ func (x *exchange) send(at *attempt, start time.Time) (*http.Response, error) {
 }
 
 // brokenBody ends a call whose own body has failed: nobody else is to blame.
-func (x *exchange) brokenBody(ctx context.Context, now time.Time, err error) call.Action {
-	x.bodyErr = err
-	return x.machine.Judge(ctx, now, classify.Verdict{Action: classify.Final, Reason: classify.Rejected, Settle: classify.Keep}, false)
+func (x *exchange) brokenBody(now time.Time) call.Action {
+	return x.machine.Judge(x.ctx, now, classify.Verdict{Action: classify.Final, Reason: classify.Rejected, Settle: classify.Keep}, false)
 }
 
 func timeout(f classify.Fault) bool {

@@ -62,7 +62,7 @@ func TestTransport_limitsHoldAfterHeaders(t *testing.T) {
 		{"a plain answer that stalls", 200, false, "", 0, "20", 20 * time.Second, "EK-UPSTREAM-TIMEOUT"},
 		{"an error that stalls: what has come is the answer", 529, false, "", 0, "20", 20 * time.Second, "529"},
 		{"a plain answer of a byte now and then", 200, false, "x", 100 * time.Millisecond, "", 10 * time.Minute, "EK-UPSTREAM-TIMEOUT"},
-		{"a stream of pings without content", 200, true, ping, 10 * time.Second, "", 10 * time.Minute, "no content"},
+		{"a stream of pings without content", 200, true, ping, 10 * time.Second, "", 10 * time.Minute, "EK-UPSTREAM-TIMEOUT"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -88,7 +88,7 @@ func TestTransport_limitsHoldAfterHeaders(t *testing.T) {
 				took := time.Since(start)
 				got := fmt.Sprint(err)
 				if err == nil {
-					got = fmt.Sprint(a.StatusCode, a.read)
+					got = fmt.Sprint(a.StatusCode, a.read, a.body)
 				}
 				if !strings.Contains(got, tt.want) {
 					t.Errorf("got %s, want %s", got, tt.want)

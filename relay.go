@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"sync"
 	"time"
 
 	"github.com/evenkeel-dev/evenkeel/classify"
+	"github.com/evenkeel-dev/evenkeel/claude"
 	"github.com/evenkeel-dev/evenkeel/stream"
 )
 
@@ -24,79 +26,87 @@ type body struct {
 	status int
 	ended  bool // the machine knows the end already
 
-	mu      sync.Mutex // guards reading and closed: a body may be closed under a blocked Read
+	mu      sync.Mutex // guards at, src, late, reading and closed: a body may be closed under a blocked Read
+	late    bool       // the headers are out, and what follows is not known yet
 	reading bool       // a Read is under way, or has failed and ends the call itself
 	closed  bool
 
 	// The rest belongs to whoever reads, and to Close when nobody does.
-	content bool
-	last    time.Time     // of the last byte, or when the Read under way began
-	idle    time.Time     // when the last Read returned
-	paused  time.Duration // between Reads, summed: the caller's time, not upstream's
-	done    bool
-	end     error // what Read returns once the call is over
+	last time.Time // when the Read under way began, or of the last byte if nobody else counts them
+	done bool
+	tail []byte // what Read returns before end: an error event
+	end  error  // what Read returns once the call is over
 }
 
-// pulse tells an attempt of every byte that comes: an event may take many
-// reads, and each is a sign of life.
-type pulse struct{ b *body }
-
-func (p pulse) Read(buf []byte) (int, error) {
-	n, err := p.b.src.Read(buf)
-	if n > 0 && p.b.timed {
-		p.b.last = time.Now()
-		p.b.at.alive(p.b.last)
-	}
-	return n, err
+// bind makes b the body of an answer.
+func (b *body) bind(x *exchange, at *attempt, resp *http.Response) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.x, b.at, b.src, b.status = x, at, resp.Body, resp.StatusCode
 }
 
 // Read implements [io.Reader]. Of a stream it returns whole events only. A
-// stream that ends before the message does ends with an error, never with io.EOF.
+// stream that ends before the message does ends with an error event.
 func (b *body) Read(p []byte) (n int, err error) {
 	if !b.begin() {
 		return 0, errClosed
 	}
+	if b.late {
+		b.goOn()
+	}
 	if b.done {
-		return 0, b.end
+		return b.lastWords(p)
 	}
 	b.expect()
-	if b.events != nil {
+	switch {
+	case b.events != nil:
 		n, err = b.events.Read(p)
-		b.sawContent()
-	} else {
-		n, err = pulse{b}.Read(p)
+	default:
+		n, err = b.src.Read(p)
+		if n > 0 && b.timed {
+			b.last = time.Now()
+		}
 		if b.side != nil && n > 0 {
 			b.side.write(p[:n])
 		}
 	}
 	if b.timed {
 		b.at.disarm()
-		if !b.content {
-			b.idle = time.Now()
-		}
 	}
 	if b.leave(err != nil) {
 		err = errClosed
 	}
-	if err != nil {
-		return n, b.finish(err, b.silence())
+	if err == nil {
+		return n, nil
 	}
+	err = b.finish(err, b.silence())
+	if n == 0 {
+		return b.lastWords(p)
+	}
+	if len(b.tail) > 0 {
+		err = nil
+	}
+	return n, err
+}
+
+// lastWords returns what is left to say when the call is over.
+func (b *body) lastWords(p []byte) (int, error) {
+	if len(b.tail) == 0 {
+		return 0, b.end
+	}
+	n := copy(p, b.tail)
+	b.tail = b.tail[n:]
 	return n, nil
 }
 
-// expect puts the limits in force while a Read waits for upstream. A reader
-// that pauses between two Reads is not an upstream that is silent.
+// expect puts the idle limit in force while a Read waits for upstream. A
+// reader that pauses between two Reads is not an upstream that is silent.
 func (b *body) expect() {
 	if !b.timed {
 		return
 	}
 	b.last = time.Now()
-	l := limit{after: b.x.s.Timeouts.Idle, cause: ErrIdle}
-	if b.events != nil && !b.content {
-		b.paused += b.last.Sub(b.idle)
-		l.by, l.late = b.x.total.Add(b.paused), ErrContent
-	}
-	b.at.arm(b.last, l)
+	b.at.arm(b.last, limit{after: b.x.s.Timeouts.Idle, cause: ErrIdle})
 }
 
 // silence is how long the Read under way has waited for a byte.
@@ -124,28 +134,27 @@ func (b *body) leave(failed bool) bool {
 	return b.closed
 }
 
-// sawContent tells the call, once, that content has come.
-func (b *body) sawContent() {
-	if !b.content && b.events.State().Content {
-		b.content = true
-		b.x.machine.Content(b.x.req.Context(), time.Now())
-	}
-}
-
 // Close implements [io.Closer]. Closing before the end cancels the attempt.
 // It may be called while a Read blocks; that Read then ends the call.
 func (b *body) Close() error {
 	b.mu.Lock()
-	first, reading := !b.closed, b.reading
+	first, reading, late := !b.closed, b.reading, b.late
 	b.closed = true
+	at, src := b.at, b.src
 	b.mu.Unlock()
-	if first && !reading {
+	if late {
+		b.x.leave(errClosed)
+	} else if first && !reading {
 		_ = b.finish(errClosed, 0)
 	}
-	if b.at != nil {
-		b.at.end(errClosed)
+	if at != nil {
+		at.end(errClosed)
 	}
-	return b.src.Close()
+	err := src.Close()
+	if late && first && !reading {
+		b.abandon()
+	}
+	return err
 }
 
 var errClosed = errors.New("body was closed")
@@ -159,8 +168,11 @@ func (b *body) finish(err error, silence time.Duration) error {
 	}
 	o := b.outcome(err, silence)
 	b.done, b.end = true, b.verdict(err, o.Fault)
+	if b.events != nil && !b.events.Broken() && (o.Fault == classify.FaultCut || o.Fault == classify.FaultIdle) {
+		b.tail, b.end = b.x.broken(o.Fault), io.EOF
+	}
 	if !b.ended {
-		b.x.machine.Finish(b.x.req.Context(), o.Now, classify.Judge(o))
+		b.x.machine.Finish(b.x.ctx, o.Now, classify.Judge(o))
 	}
 	b.x.end(o.Now, nil)
 	return b.end
@@ -184,11 +196,20 @@ func (b *body) verdict(err error, f classify.Fault) error {
 	return err
 }
 
+// usage is what the answer has told of its cost; of a plain one nothing, so
+// that its body need not be looked at.
+func (b *body) usage() claude.Usage {
+	if b.events == nil {
+		return claude.Usage{}
+	}
+	return b.events.State().Usage
+}
+
 // outcome says how the answer ended.
 func (b *body) outcome(err error, silence time.Duration) classify.Outcome {
 	o := classify.Outcome{
 		Path: b.x.desc.path, Effects: b.x.desc.effects, Status: b.status,
-		Sent: true, Content: b.content, Now: time.Now(),
+		Sent: true, Content: b.events != nil, Now: time.Now(),
 	}
 	var s stream.State
 	follows := b.events != nil || b.side != nil

@@ -301,6 +301,11 @@ func (m *Machine) delay(v classify.Verdict) time.Duration {
 	return m.policy.Backoff.Delay(m.attempts)
 }
 
+// HeadersOut tells that the headers of an answer whose content has not come
+// are with the caller. Its deadline is met; what bounds the call from now on
+// is the given one.
+func (m *Machine) HeadersOut(deadline time.Time) { m.call.Deadline = deadline }
+
 // Content tells that the answer being delivered has brought content.
 func (m *Machine) Content(ctx context.Context, now time.Time) {
 	if m.ticket.ID != 0 {

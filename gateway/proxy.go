@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/evenkeel-dev/evenkeel"
+	"github.com/evenkeel-dev/evenkeel/claude"
 )
 
 // callKey finds the call in the context of its request.
@@ -76,6 +77,8 @@ func (c *call) forward(r *http.Request) {
 		// of it away then, and upstream's connection would break.
 		_ = c.w.rc.EnableFullDuplex() // a ResponseWriter that cannot has no need to
 	}
+	c.w.message = claude.PathOf(r.Method, r.URL.Path) == claude.Messages
+	defer c.w.end()
 	c.s.proxy.ServeHTTP(&c.w, r)
 }
 

@@ -19,6 +19,8 @@ type writer struct {
 	stall   time.Duration
 	renewed time.Time // when the write deadline was last moved
 	left    int64     // bytes to come of a known Content-Length; below 0 if unknown
+	message bool      // the answer to a messages call, so a stream of it may be given pings
+	pinger  *pinger   // nil unless it is such a stream
 }
 
 // Unwrap lets [http.ResponseController] through.
@@ -46,10 +48,18 @@ func (w *writer) WriteHeader(status int) {
 		}
 	}
 	w.ResponseWriter.WriteHeader(status)
+	if w.message && pings(status, h) {
+		w.pinger = newPinger(w)
+	}
 }
 
 // Write implements [http.ResponseWriter].
 func (w *writer) Write(p []byte) (int, error) {
+	if w.pinger != nil {
+		w.pinger.mu.Lock()
+		defer w.pinger.mu.Unlock()
+		w.pinger.wrote(p)
+	}
 	w.renew()
 	n, err := w.ResponseWriter.Write(p)
 	if w.left -= int64(n); w.left > 0 && err == nil {
@@ -60,8 +70,28 @@ func (w *writer) Write(p []byte) (int, error) {
 
 // FlushError sends what has been written, as [http.ResponseController] asks.
 func (w *writer) FlushError() error {
+	if w.pinger != nil {
+		w.pinger.mu.Lock()
+		defer w.pinger.mu.Unlock()
+	}
 	w.renew()
 	return w.rc.Flush()
+}
+
+// send writes and flushes an event of our own. The lock of the pinger is held.
+func (w *writer) send(event []byte) error {
+	w.renew()
+	if _, err := w.ResponseWriter.Write(event); err != nil {
+		return err
+	}
+	return w.rc.Flush()
+}
+
+// end is called when the answer is over.
+func (w *writer) end() {
+	if w.pinger != nil {
+		w.pinger.end()
+	}
 }
 
 // renew gives the caller stall from now, give or take an eighth: moving a

@@ -87,11 +87,18 @@ func (l *Log) done(e Event) {
 	if e.Status == 0 || e.Status >= 500 || e.Status == 429 || e.Status < 300 && e.Reason != "ok" {
 		level = slog.LevelWarn
 	}
-	l.put(level, "call done", slog.String("id", e.Call), slog.String("model", e.Model), slog.String("path", e.Path),
+	attrs := []slog.Attr{
+		slog.String("id", e.Call), slog.String("model", e.Model), slog.String("path", e.Path),
 		slog.String("tag", e.Tag), slog.Bool("stream", e.Stream), slog.Int("status", e.Status),
 		slog.String("reason", e.Reason), slog.Int("attempts", e.Attempt),
 		slog.Int64("waited_ms", e.Waited.Milliseconds()), slog.Int64("first_byte_ms", e.FirstByte.Milliseconds()),
-		slog.Int64("total_ms", e.Took.Milliseconds()), slog.String("request_id", e.RequestID))
+		slog.Int64("total_ms", e.Took.Milliseconds()), slog.String("request_id", e.RequestID),
+	}
+	if e.Usage.Known() {
+		attrs = append(attrs, slog.Int("input_tokens", e.Usage.Input), slog.Int("cache_write_tokens", e.Usage.CacheWrite),
+			slog.Int("cache_read_tokens", e.Usage.CacheRead), slog.Int("output_tokens", e.Usage.Output))
+	}
+	l.put(level, "call done", attrs...)
 }
 
 func (l *Log) refused(e Event) {

@@ -33,9 +33,10 @@ const (
 // State is what a stream has brought so far.
 type State struct {
 	Events   int          // complete ones
-	Content  bool         // content of the answer, by the rule of design: a delta, a finished block, or a message_delta
+	Content  bool         // content of the answer: a delta that is not empty, a finished block, or a message_delta
 	Stopped  bool         // a message_delta named a stop reason
 	Finished bool         // message_stop has come
+	Usage    claude.Usage // as far as it has been told
 	Error    claude.Error // of an error event; zero if none came
 }
 
@@ -67,6 +68,35 @@ func (r *Reader) State() State { return r.state }
 // Broken tells that the stream ended inside an event of which a part has
 // already been passed on.
 func (r *Reader) Broken() bool { return r.giant && r.eof != nil }
+
+// held bounds what [Reader.Hold] keeps; a stream that begins with more is
+// taken to have content.
+const held = 2 * MaxEvent
+
+// Hold reads until the stream has content, without giving any of it out. It
+// returns nil once it has; what it has read is what Read returns next. If
+// there is none it returns how the stream ended: io.EOF also for one with an
+// error event, whose cause State tells.
+func (r *Reader) Hold() error {
+	for !r.state.Content && !r.state.Finished && r.state.Error.Type == "" {
+		switch {
+		case r.eof != nil:
+			return r.eof
+		case r.giant || len(r.buf) > held:
+			return nil
+		}
+		r.fill()
+	}
+	if r.state.Error.Type != "" {
+		return io.EOF
+	}
+	return nil
+}
+
+// Held returns the whole events that have been read and not returned, and
+// what is there of one that is not complete. Both are valid until the next
+// Read or Hold.
+func (r *Reader) Held() (events, half []byte) { return r.buf[r.off:r.ready], r.buf[r.ready:] }
 
 // Read implements [io.Reader]. It waits until at least one event is complete,
 // and returns as many whole ones as it has and p can hold. It returns the
@@ -154,10 +184,17 @@ func (r *Reader) startsWithCR() bool {
 	return r.buf[r.line] == '\r'
 }
 
+// deltaEvent begins nearly every event of a stream.
+var deltaEvent = []byte("event: content_block_delta\n")
+
 // note reads what an event says about the message. The name in the event
 // field and the type in the data are the same (“Streaming messages”,
 // platform.claude.com, 2026-09-02); the name is cheaper to find.
 func (r *Reader) note(event []byte) {
+	if r.state.Content && bytes.HasPrefix(event, deltaEvent) {
+		r.state.Events++
+		return
+	}
 	name, data := fields(event)
 	if len(data) == 0 && len(name) == 0 {
 		return // comments only
@@ -167,10 +204,15 @@ func (r *Reader) note(event []byte) {
 		name = []byte(gjson.GetBytes(data, "type").Str)
 	}
 	switch string(name) {
-	case "content_block_delta", "content_block_stop":
+	case "content_block_delta":
+		r.state.Content = r.state.Content || !emptyDelta(data)
+	case "content_block_stop":
 		r.state.Content = true
+	case "message_start":
+		r.state.Usage.Merge(raw(data, "message.usage"))
 	case "message_delta":
 		r.state.Content = true
+		r.state.Usage.Merge(raw(data, "usage"))
 		if gjson.GetBytes(data, "delta.stop_reason").Type == gjson.String {
 			r.state.Stopped = true
 		}
@@ -182,6 +224,21 @@ func (r *Reader) note(event []byte) {
 			r.state.Error.Type = claude.API
 		}
 	}
+}
+
+func raw(data []byte, path string) []byte { return []byte(gjson.GetBytes(data, path).Raw) }
+
+// emptyDelta tells that a delta carries nothing: every text in it is empty, as
+// in the one with which tool input begins.
+func emptyDelta(data []byte) bool {
+	empty := true
+	gjson.GetBytes(data, "delta").ForEach(func(key, value gjson.Result) bool {
+		if key.Str != "type" && (value.Type != gjson.String || value.Str != "") {
+			empty = false
+		}
+		return empty
+	})
+	return empty
 }
 
 // fields returns the event name and the data of one event. Of data in several

@@ -158,8 +158,8 @@ var catalogue = []Entry{
 	},
 	{
 		StreamCut, 1,
-		"The answer broke off before its end. What was printed is a part of an answer, not an answer.",
-		"Run it again. Do not use the text that was printed.",
+		"The answer broke off before its end. What has arrived is a part of an answer, not an answer.",
+		"Make the call again. Do not use what has arrived.",
 	},
 	{
 		ExecStart, 127,
@@ -267,6 +267,11 @@ var catalogue = []Entry{
 		Code(evenkeel.CodeBody), 1,
 		"The caller's request body could not be read to its end.",
 		"The caller hung up or sent less than it announced.",
+	},
+	{
+		Code(evenkeel.CodeStreamIdle), 1,
+		"A stream was silent, without even a ping, for longer than timeouts.idle after its content had begun, and was given up. What has arrived is a part of an answer.",
+		"Make the call again. If the upstream is known to be silent for so long, raise timeouts.idle.",
 	},
 	{
 		Code(evenkeel.CodeGaveUp), 6,

@@ -1,0 +1,38 @@
+package claude
+
+import "github.com/tidwall/gjson"
+
+// Usage is what an answer has cost in tokens, as far as it is known. The
+// input of a call is the sum of the first three.
+type Usage struct {
+	Input      int // neither read from the cache nor written to it
+	CacheWrite int
+	CacheRead  int
+	Output     int // produced so far
+}
+
+// Known tells that something has been reported.
+func (u Usage) Known() bool { return u != Usage{} }
+
+// Merge takes over the fields that a usage object of the API names. In a
+// stream they are totals so far, in message_delta as in message_start:
+// overwritten, not added (“Streaming messages”, platform.claude.com, 2026-09-02).
+// What is no such object changes nothing.
+func (u *Usage) Merge(object []byte) {
+	gjson.ParseBytes(object).ForEach(func(key, value gjson.Result) bool {
+		if value.Type != gjson.Number || value.Num < 0 || value.Num > 1<<52 {
+			return true
+		}
+		switch key.Str {
+		case "input_tokens":
+			u.Input = int(value.Num)
+		case "cache_creation_input_tokens":
+			u.CacheWrite = int(value.Num)
+		case "cache_read_input_tokens":
+			u.CacheRead = int(value.Num)
+		case "output_tokens":
+			u.Output = int(value.Num)
+		}
+		return true
+	})
+}
