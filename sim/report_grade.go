@@ -66,11 +66,18 @@ func (r *Report) grade() {
 	r.Reasons = append(r.Reasons, mild...)
 }
 
+// fewCalls is from how many calls on amplification is held against a client (in
+// an outage every policy tries one call often), naiveAmplification how much.
+const (
+	fewCalls           = 20
+	naiveAmplification = 2
+)
+
 // wrongs lists what is graded, the worst for others first.
 func (r *Report) wrongs() []wrong {
 	const never = 1e18
 	amplification := 0.0
-	if r.Calls.Total >= 20 {
+	if r.Calls.Total >= fewCalls {
 		amplification = r.Amplification
 	}
 	early := float64(min(r.RetryAfter.Early, 1)) // any is naive
@@ -79,7 +86,7 @@ func (r *Report) wrongs() []wrong {
 	}
 	wasFinal := float64(min(r.Retried.Final, 1)) + ratio(r.Retried.Final, r.Attempts)
 	return []wrong{
-		{amplification, 2, 3, fmt.Sprintf("%.2f attempts for each call", r.Amplification)},
+		{amplification, naiveAmplification, 3, fmt.Sprintf("%.2f attempts for each call", r.Amplification)},
 		{r.Herd.Share, 0.25, 0.5, fmt.Sprintf("a herd: %.0f%% of the retries of 10 s came within 0.1 s", 100*r.Herd.Share)},
 		{early, 0, 1.5, fmt.Sprintf("%d of %d retries came before their Retry-After, by up to %v", r.RetryAfter.Early, r.RetryAfter.Retried, r.RetryAfter.Worst.Round(time.Millisecond))},
 		{wasFinal, 0, 1.1, fmt.Sprintf("%d retries of what cannot succeed (%s)", r.Retried.Final, inALine(r.Retried.ByReason))},

@@ -19,6 +19,9 @@ func (r Report) Text() string {
 	for _, reason := range r.Reasons {
 		fmt.Fprintf(&b, "  - %s\n", reason)
 	}
+	if n := r.Calls.Total; n > 0 && n < fewCalls && r.Amplification > naiveAmplification {
+		fmt.Fprintf(&b, "  - %.2f attempts for each call: not held against it below %d calls\n", r.Amplification, fewCalls)
+	}
 	fmt.Fprintf(&b, "\n%-26s%10s  %s\n", "", "got", "good is")
 	for _, m := range r.Metrics() {
 		line := fmt.Sprintf("%-26s%10s  %s", m.Name, m, m.Good)
