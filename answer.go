@@ -2,6 +2,7 @@ package evenkeel
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -116,7 +117,9 @@ func (a *attempt) readPlain(resp *http.Response, now time.Time, l limit) error {
 func (x *exchange) deliver(a call.Action) *http.Response {
 	resp, now := x.resp, time.Now()
 	x.setFirstByte(now)
-	x.body.free() // no further attempt can need it
+	if !x.mayResume() {
+		x.body.free() // no further attempt can need it
+	}
 	if x.cur.callers != nil {
 		x.cur.passEarly()
 	}
@@ -128,6 +131,9 @@ func (x *exchange) deliver(a call.Action) *http.Response {
 	switch {
 	case x.held.events != nil && !b.complete():
 		b.events = x.held.events
+		if !x.out {
+			x.announce(resp)
+		}
 	case resp.StatusCode/100 == 2 && x.desc.path == claude.Messages && isEventStream(resp.Header) && !b.complete():
 		b.side = newSideReader(resp.Header)
 	}
@@ -195,9 +201,10 @@ func (x *exchange) dress(resp *http.Response, now time.Time, gaveUp bool) {
 	}
 }
 
+// setFirstByte notes when the answer has come; the first time counts.
 func (x *exchange) setFirstByte(now time.Time) {
 	x.mu.Lock()
-	x.firstByte = now.Sub(x.arrived)
+	x.firstByte = cmp.Or(x.firstByte, now.Sub(x.arrived))
 	x.mu.Unlock()
 }
 
@@ -250,10 +257,14 @@ func (x *exchange) end(now time.Time, err error) {
 	x.body.close()
 	x.t.exit(x)
 	x.tellNews()
+	if x.leave != nil {
+		x.leave(nil)
+	}
 	e := observe.Event{
 		Kind: observe.CallDone, Time: now, Attempt: len(x.trail), Status: x.answer.status,
 		Reason: string(x.machine.Verdict().Reason), Took: now.Sub(x.arrived),
-		FirstByte: first, Waited: x.machine.Waited(now), Usage: x.answer.usage(),
+		FirstByte: first, Waited: x.machine.Waited(now), Usage: x.usage(),
+		Resume: x.resumed.verdict,
 	}
 	if own, ok := errors.AsType[*Error](err); ok {
 		e.Status, e.Reason = own.Status, string(own.Code)

@@ -116,6 +116,28 @@ func (p *payload) describe(f func(io.Reader)) {
 	}
 }
 
+// whole returns the body that attempts send, which must rewind. It is not to
+// be changed.
+func (p *payload) whole() ([]byte, error) {
+	if p.isKept || p.again == nil {
+		return p.kept, nil
+	}
+	body, err := p.again()
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	return io.ReadAll(body)
+}
+
+// replace makes further attempts send another body.
+func (p *payload) replace(body []byte) {
+	more := int64(len(body)) - p.held
+	p.ledger.used.Add(more)
+	p.held += more
+	p.kept, p.isKept = body, true
+}
+
 // attach gives an attempt its body.
 func (p *payload) attach(r *http.Request) error {
 	switch {

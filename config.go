@@ -42,6 +42,7 @@ type Config struct {
 	Timeouts Timeouts
 	Breaker  Breaker
 	Queue    Queue
+	Stream   Stream
 	Memory   Memory
 
 	// Log receives one WARN before each wait (at most one per model and
@@ -74,6 +75,18 @@ type Breaker = call.BreakerConfig
 type Queue struct {
 	Depth   int           // 0 means 1,000
 	MaxWait time.Duration // of interactive calls; 0 means 30 s; the others wait as long as their deadline allows
+}
+
+// Stream says what becomes of streams that break. The zero value changes
+// nothing of what the caller and the API say to each other.
+type Stream struct {
+	// Resume goes on with a stream that breaks after content, once, where
+	// package resume finds it safe: in text, and never where history must not
+	// be edited. The continuation is billed as a request of its own, input
+	// included, and the seam may show. The caller sees one message, whose usage
+	// is that of both, and the trailer evenkeel-resumed: 1. False ends such a
+	// stream in an error event.
+	Resume bool
 }
 
 // Memory bounds the request bodies that are kept so that they can be sent

@@ -31,6 +31,7 @@ const (
 	HeaderQueued   = "Evenkeel-Queued-Ms" // time the call waited in all
 	HeaderTrail    = "Evenkeel-Trail"     // where there was more than one attempt: 529@0ms 200@2.1s
 	HeaderReason   = "Evenkeel-Reason"    // EK- code, on answers of our own and where we gave up
+	HeaderResumed  = "Evenkeel-Resumed"   // trailer: 1 after a stream that broke and was gone on with
 )
 
 // Client returns an HTTP client over t. It has no timeout of its own: the

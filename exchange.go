@@ -27,6 +27,7 @@ type exchange struct {
 	leave   context.CancelCauseFunc // ends ctx; nil before the headers are out early
 	out     bool                    // the headers went out before content came
 	held    holding
+	resumed resumption
 	id      call.ID
 	name    string // evenkeel-id
 	arrived time.Time

@@ -12,7 +12,6 @@ import (
 	"github.com/evenkeel-dev/evenkeel/call"
 	"github.com/evenkeel-dev/evenkeel/classify"
 	"github.com/evenkeel-dev/evenkeel/claude"
-	"github.com/evenkeel-dev/evenkeel/stream"
 )
 
 // A stream is held until its first content: what goes wrong before that is
@@ -35,10 +34,10 @@ const holdTime = 2 * time.Second
 
 // holding is the attempt whose outcome is not known yet.
 type holding struct {
-	events *stream.Reader // nil unless its answer is a stream that is held
-	done   chan struct{}  // closed when err is set; nil if nobody else reads
-	err    error          // how the stream ended before content; nil if content came
-	start  time.Time      // of the attempt
+	events source        // nil unless its answer is a stream that is held
+	done   chan struct{} // closed when err is set; nil if nobody else reads
+	err    error         // how the stream ended before content; nil if content came
+	start  time.Time     // of the attempt
 	probe  bool
 	o      classify.Outcome
 }
@@ -54,7 +53,7 @@ func (x *exchange) holds() bool {
 // tells its end.
 func (x *exchange) hold(at *attempt) bool {
 	h := &x.held
-	h.events = stream.NewReader(&living{x.resp.Body, at})
+	h.events = x.events(at)
 	at.arm(time.Now(), limit{after: x.s.Timeouts.Idle, cause: ErrIdle, by: x.total, late: ErrContent})
 	if x.out {
 		h.err = h.events.Hold()
@@ -159,6 +158,7 @@ func (x *exchange) early() *http.Response {
 	resp.ContentLength = -1
 	delete(resp.Header, "Content-Length")
 	x.dress(&resp, now, false)
+	x.announce(&resp)
 	b := &x.answer
 	b.x, b.at, b.src, b.status, b.late = x, x.cur, x.resp.Body, resp.StatusCode, true
 	x.show("streaming", "", time.Time{})
@@ -175,28 +175,7 @@ func (b *body) goOn() {
 		x.held.done = nil
 	}
 	x.unhold(x.cur)
-	resp, err := x.perform(time.Now(), x.judge()) //nolint:bodyclose // it is b, or read whole below
-	b.mu.Lock()
-	b.late = false
-	closed := b.closed
-	b.mu.Unlock()
-	now := time.Now()
-	switch {
-	case err != nil && closed:
-		b.done, b.end = true, errClosed
-		x.end(now, err)
-	case err != nil:
-		b.done, b.end = true, io.EOF
-		b.tail = x.failed(err)
-		if b.tail == nil {
-			b.end = err
-		}
-		x.end(now, err)
-	case b.events == nil:
-		b.tail = lateAnswer(resp, x.requestID)
-		_ = b.finish(io.EOF, 0)
-		b.done, b.end = true, io.EOF
-	}
+	b.landed(x.perform(time.Now(), x.judge())) //nolint:bodyclose // it is b, or read whole
 }
 
 // abandon ends a call whose early response is closed before it was read.

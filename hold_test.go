@@ -160,14 +160,16 @@ func TestHold_failsLate(t *testing.T) {
 	}
 }
 
+// leavings are the ways in which a caller leaves.
+var leavings = map[string]func(cancel context.CancelFunc, body io.Closer){
+	"closes":  func(_ context.CancelFunc, body io.Closer) { _ = body.Close() },
+	"cancels": func(cancel context.CancelFunc, _ io.Closer) { cancel() },
+}
+
 // TestHold_callerLeaves at every stage of a call whose headers went out early:
 // upstream is cancelled, and nothing is left.
 func TestHold_callerLeaves(t *testing.T) {
-	leave := map[string]func(cancel context.CancelFunc, body io.Closer){
-		"closes":  func(_ context.CancelFunc, body io.Closer) { _ = body.Close() },
-		"cancels": func(cancel context.CancelFunc, _ io.Closer) { cancel() },
-	}
-	for how, leave := range leave {
+	for how, leave := range leavings {
 		for _, after := range []time.Duration{0, time.Second, 5 * time.Second, 12 * time.Second} {
 			t.Run(fmt.Sprintf("%s/after=%v", how, after), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/evenkeel-dev/evenkeel/classify"
-	"github.com/evenkeel-dev/evenkeel/claude"
 	"github.com/evenkeel-dev/evenkeel/stream"
 )
 
@@ -20,9 +19,9 @@ type body struct {
 	x      *exchange
 	at     *attempt // nil for a stored answer
 	src    io.ReadCloser
-	events *stream.Reader // nil unless it is a stream of messages
-	side   *sideReader    // nil unless that stream is compressed
-	timed  bool           // the idle limit is in force
+	events source      // nil unless it is a stream of messages
+	side   *sideReader // nil unless that stream is compressed
+	timed  bool        // the idle limit is in force
 	status int
 	ended  bool // the machine knows the end already
 
@@ -54,6 +53,11 @@ func (b *body) Read(p []byte) (n int, err error) {
 	if b.late {
 		b.goOn()
 	}
+	return b.read(p)
+}
+
+// read is Read for whoever has the right to.
+func (b *body) read(p []byte) (n int, err error) {
 	if b.done {
 		return b.lastWords(p)
 	}
@@ -79,7 +83,11 @@ func (b *body) Read(p []byte) (n int, err error) {
 	if err == nil {
 		return n, nil
 	}
-	err = b.finish(err, b.silence())
+	silence := b.silence()
+	if n == 0 && b.resume(err, silence) {
+		return b.read(p)
+	}
+	err = b.finish(err, silence)
 	if n == 0 {
 		return b.lastWords(p)
 	}
@@ -168,8 +176,10 @@ func (b *body) finish(err error, silence time.Duration) error {
 	}
 	o := b.outcome(err, silence)
 	b.done, b.end = true, b.verdict(err, o.Fault)
-	if b.events != nil && !b.events.Broken() && (o.Fault == classify.FaultCut || o.Fault == classify.FaultIdle) {
-		b.tail, b.end = b.x.broken(o.Fault), io.EOF
+	switch {
+	case b.events == nil || b.events.Broken():
+	case o.Fault == classify.FaultErrorEvent, o.Fault == classify.FaultCut, o.Fault == classify.FaultIdle:
+		b.tail, b.end = b.lastEvent(o.Fault), io.EOF
 	}
 	if !b.ended {
 		b.x.machine.Finish(b.x.ctx, o.Now, classify.Judge(o))
@@ -194,15 +204,6 @@ func (b *body) verdict(err error, f classify.Fault) error {
 		return fmt.Errorf("%w: %w", ErrTruncated, redacted(err))
 	}
 	return err
-}
-
-// usage is what the answer has told of its cost; of a plain one nothing, so
-// that its body need not be looked at.
-func (b *body) usage() claude.Usage {
-	if b.events == nil {
-		return claude.Usage{}
-	}
-	return b.events.State().Usage
 }
 
 // outcome says how the answer ended.

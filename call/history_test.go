@@ -34,7 +34,8 @@ func playHistory(t *testing.T, r *rand.Rand) {
 		return Hold{Reason: why, Until: now.Add(seconds(40) - time.Second), Refuse: r.IntN(20) == 0}, r.IntN(3) == 0
 	}
 	m := New(p, adm, c)
-	now, answered := start, false // answered: upstream has given an answer to any attempt
+	// answered: upstream has given an answer to any attempt; kept: to one before the last.
+	now, answered, kept := start, false, false
 	a := m.Next(ctx, now)
 	for steps := 0; ; steps++ {
 		if steps > 5000 {
@@ -69,12 +70,22 @@ func playHistory(t *testing.T, r *rand.Rand) {
 			}
 			now = now.Add(seconds(30))
 			v, has := randomVerdict(r)
+			kept = answered
 			answered = answered || has
 			a = m.Judge(ctx, now, v, has)
 		case Deliver:
 			if !a.Ended {
 				now = now.Add(seconds(100))
 				m.Content(ctx, now)
+				if r.IntN(3) == 0 { // it breaks, and the rest is asked for
+					if next, ok := m.Resume(ctx, now, lost, now.Add(seconds(300))); ok {
+						if a, c.Deadline = next, m.Deadline(); a.Kind != Wait {
+							t.Fatalf("goes on with %+v, want a wait", a)
+						}
+						answered = kept // what was delivered is no answer to fall back on
+						continue
+					}
+				}
 				m.Finish(ctx, now, good)
 			}
 			checkOver(t, p, m, adm)

@@ -16,6 +16,7 @@
 //	            ▼              │
 //	          sent ── Judge ───┤
 //	            ▲              ├─ answer, final ──────► Deliver ─ Finish ─► over
+//	            │              │                           └──── Resume ─► backing
 //	            └─ Send        ├─ again, does not fit ► Deliver, Return or Refuse ─► over
 //	                           └─ caller left ────────► Abort ─► over
 //	asking, backing ── refused, or the wait does not fit ─► Return or Refuse ─► over
@@ -305,6 +306,19 @@ func (m *Machine) delay(v classify.Verdict) time.Duration {
 // are with the caller. Its deadline is met; what bounds the call from now on
 // is the given one.
 func (m *Machine) HeadersOut(deadline time.Time) { m.call.Deadline = deadline }
+
+// Resume asks for a further attempt that goes on with the answer being
+// delivered, which has broken. v is the verdict on the attempt as if nothing
+// had been delivered; the continuation must have content by the deadline. It
+// reports false where there must be no further attempt: Finish is then still due.
+func (m *Machine) Resume(ctx context.Context, now time.Time, v classify.Verdict, deadline time.Time) (Action, bool) {
+	if m.phase != delivering || v.Action != classify.Again {
+		return Action{}, false
+	}
+	m.last, m.health = v, v.Health
+	m.call.Deadline = deadline
+	return m.again(ctx, now, v, false)
+}
 
 // Content tells that the answer being delivered has brought content.
 func (m *Machine) Content(ctx context.Context, now time.Time) {

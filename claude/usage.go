@@ -14,6 +14,11 @@ type Usage struct {
 // Known tells that something has been reported.
 func (u Usage) Known() bool { return u != Usage{} }
 
+// Plus returns the sum of what two attempts have cost.
+func (u Usage) Plus(o Usage) Usage {
+	return Usage{u.Input + o.Input, u.CacheWrite + o.CacheWrite, u.CacheRead + o.CacheRead, u.Output + o.Output}
+}
+
 // Merge takes over the fields that a usage object of the API names. In a
 // stream they are totals so far, in message_delta as in message_start:
 // overwritten, not added (“Streaming messages”, platform.claude.com, 2026-09-02).

@@ -61,6 +61,10 @@ func (l *Log) write(e Event) {
 		}
 		l.put(level, "breaker moved", slog.String("state", e.State), slog.String("model", e.Model),
 			slog.String("path", e.Path), slog.String("upstream", e.Upstream))
+	case Resumed:
+		l.put(slog.LevelWarn, "resuming", slog.String("id", e.Call), slog.String("model", e.Model),
+			slog.String("reason", e.Reason), slog.Int("attempt", e.Attempt), slog.String("request_id", e.RequestID),
+			slog.Int("input_tokens", e.Usage.Input), slog.Int("output_tokens", e.Usage.Output))
 	case AttemptDone:
 		l.put(slog.LevelDebug, "attempt", slog.String("id", e.Call), slog.String("model", e.Model),
 			slog.Int("attempt", e.Attempt), slog.Int("status", e.Status), slog.String("reason", e.Reason),
@@ -93,6 +97,9 @@ func (l *Log) done(e Event) {
 		slog.String("reason", e.Reason), slog.Int("attempts", e.Attempt),
 		slog.Int64("waited_ms", e.Waited.Milliseconds()), slog.Int64("first_byte_ms", e.FirstByte.Milliseconds()),
 		slog.Int64("total_ms", e.Took.Milliseconds()), slog.String("request_id", e.RequestID),
+	}
+	if e.Resume != "" {
+		attrs = append(attrs, slog.String("resume", e.Resume))
 	}
 	if e.Usage.Known() {
 		attrs = append(attrs, slog.Int("input_tokens", e.Usage.Input), slog.Int("cache_write_tokens", e.Usage.CacheWrite),

@@ -24,6 +24,7 @@ const (
 	CallDone                     // a call has ended
 	Refused                      // a call ended without an attempt, or by a decision of ours
 	BreakerMoved                 // a breaker changed its state
+	Resumed                      // a stream has broken after content, and an attempt is to go on with it
 )
 
 // String returns the kind as logs spell it.
@@ -39,6 +40,8 @@ func (k Kind) String() string {
 		return "refused"
 	case BreakerMoved:
 		return "breaker"
+	case Resumed:
+		return "resumed"
 	default:
 		return "unknown"
 	}
@@ -63,7 +66,8 @@ type Event struct {
 	Took        time.Duration // AttemptDone: until its headers or failure; CallDone: in all
 	FirstByte   time.Duration // CallDone: arrival to first byte of the answer
 	Waited      time.Duration // CallDone: between attempts and before the first, summed
-	Usage       claude.Usage  // CallDone: tokens of the answer that was delivered, as far as it told
+	Usage       claude.Usage  // CallDone: tokens of the answer that was delivered, as far as it told; Resumed: of its part that broke
+	Resume      string        // CallDone: "resumed" if the stream was gone on with, or why it was not: a closed set; "" if it did not break
 	RequestID   string        // upstream's request-id
 	State       string        // BreakerMoved: the new state
 	Probe       bool          // the attempt tested whether the upstream has recovered

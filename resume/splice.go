@@ -7,6 +7,7 @@ import (
 
 	"github.com/evenkeel-dev/evenkeel/claude"
 	"github.com/evenkeel-dev/evenkeel/internal/rawjson"
+	"github.com/evenkeel-dev/evenkeel/stream"
 )
 
 // The ways in which a continuing attempt fails.
@@ -81,7 +82,8 @@ func (s *Splice) Event(event []byte) (out []byte, err error) {
 }
 
 func (s *Splice) take(event []byte) error {
-	name, data := parse(event)
+	field, data := stream.Fields(event)
+	name := string(field)
 	if len(data) == 0 {
 		s.out = append(s.out, event...) // comments are a sign of life
 		return nil

@@ -1,32 +1,6 @@
 package resume
 
-import (
-	"bytes"
-
-	"github.com/evenkeel-dev/evenkeel/internal/rawjson"
-)
-
-// parse returns the name and the data of one event. Lines end with LF or
-// CRLF; data in several lines is joined with LF, as the standard of
-// server-sent events says.
-func parse(event []byte) (name string, data []byte) {
-	some := false
-	for line := range bytes.Lines(event) {
-		line = bytes.TrimSuffix(bytes.TrimSuffix(line, []byte{'\n'}), []byte{'\r'})
-		field, value, _ := bytes.Cut(line, []byte{':'})
-		value = bytes.TrimPrefix(value, []byte{' '})
-		switch string(field) {
-		case "event":
-			name = string(value)
-		case "data":
-			if some {
-				data = append(data, '\n')
-			}
-			data, some = append(data, value...), true
-		}
-	}
-	return name, data
-}
+import "github.com/evenkeel-dev/evenkeel/internal/rawjson"
 
 // appendEvent writes an event with the data of e.
 func appendEvent(dst []byte, name string, e rawjson.Object) []byte {

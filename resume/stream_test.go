@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/evenkeel-dev/evenkeel/assemble"
+	"github.com/evenkeel-dev/evenkeel/stream"
 )
 
 // The events that the tests are made of, as data.
@@ -90,7 +91,7 @@ func split(t *testing.T, events []byte) (out []string) {
 		t.Fatalf("half an event: %q", events)
 	}
 	for e := range bytes.SplitSeq(bytes.TrimSuffix(events, []byte("\n\n")), []byte("\n\n")) {
-		_, data := parse(e)
+		_, data := stream.Fields(e)
 		if len(data) == 0 {
 			continue
 		}

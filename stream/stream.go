@@ -46,6 +46,19 @@ func (s State) Whole() bool { return s.Finished || s.Stopped }
 
 // Reader passes whole events. It is not safe for concurrent use.
 type Reader struct {
+	// Each, unless nil, is called with every whole event before Read returns
+	// any of it, and with nil where an event is passed as it comes. It may not
+	// keep the bytes. Set it before the first Read.
+	Each func(event []byte)
+
+	// Withhold makes an error event end the stream: Read does not return it,
+	// and Held has it.
+	Withhold bool
+
+	// Max is the size above which an event is passed before it is complete.
+	// 0 means MaxEvent.
+	Max int
+
 	src   io.Reader
 	buf   []byte // what has been read and is still of use
 	off   int    // buf[:off] has been returned
@@ -94,9 +107,14 @@ func (r *Reader) Hold() error {
 }
 
 // Held returns the whole events that have been read and not returned, and
-// what is there of one that is not complete. Both are valid until the next
-// Read or Hold.
-func (r *Reader) Held() (events, half []byte) { return r.buf[r.off:r.ready], r.buf[r.ready:] }
+// what is there of one that is not complete. An error event that is withheld
+// is the last of the former. Both are valid until the next Read or Hold.
+func (r *Reader) Held() (events, half []byte) {
+	if r.refused() {
+		return r.buf[r.off:], nil
+	}
+	return r.buf[r.off:r.ready], r.buf[r.ready:]
+}
 
 // Read implements [io.Reader]. It waits until at least one event is complete,
 // and returns as many whole ones as it has and p can hold. It returns the
@@ -128,13 +146,26 @@ func (r *Reader) fill() {
 	r.buf = r.buf[:len(r.buf)+n]
 	r.eof = err
 	r.scan()
-	if len(r.buf)-r.ready > MaxEvent {
+	if len(r.buf)-r.ready > r.max() && !r.giant && !r.refused() {
 		r.giant = true
+		if r.Each != nil {
+			r.Each(nil)
+		}
 	}
 	if r.giant {
 		r.ready = len(r.buf)
 	}
 }
+
+func (r *Reader) max() int {
+	if r.Max > 0 {
+		return r.Max
+	}
+	return MaxEvent
+}
+
+// refused tells that an error event has come, which is not passed on.
+func (r *Reader) refused() bool { return r.Withhold && r.state.Error.Type != "" }
 
 // compact forgets the bytes that have been returned. It is called when all
 // that was ready has been, so what it moves is less than one event.
@@ -171,7 +202,15 @@ func (r *Reader) scan() {
 		if r.giant {
 			r.giant = false // its end: what follows is passed whole again
 		} else {
-			r.note(r.buf[r.ready:r.next])
+			event := r.buf[r.ready:r.next]
+			r.note(event)
+			if r.refused() {
+				r.buf, r.eof = r.buf[:r.next], io.EOF
+				return
+			}
+			if r.Each != nil {
+				r.Each(event)
+			}
 		}
 		r.ready = r.next
 	}
@@ -195,7 +234,7 @@ func (r *Reader) note(event []byte) {
 		r.state.Events++
 		return
 	}
-	name, data := fields(event)
+	name, data := Fields(event)
 	if len(data) == 0 && len(name) == 0 {
 		return // comments only
 	}
@@ -241,9 +280,11 @@ func emptyDelta(data []byte) bool {
 	return empty
 }
 
-// fields returns the event name and the data of one event. Of data in several
-// lines only the first is returned: the API sends one, and no decision needs more.
-func fields(event []byte) (name, data []byte) {
+// Fields returns the name and the data of one event. Lines end with LF or
+// CRLF; data in several lines is joined with LF, as the standard of
+// server-sent events says, and is then a copy; else both are parts of event.
+func Fields(event []byte) (name, data []byte) {
+	some := 0
 	for len(event) > 0 {
 		line := event
 		if i := bytes.IndexByte(event, '\n'); i >= 0 {
@@ -254,8 +295,20 @@ func fields(event []byte) (name, data []byte) {
 		line = bytes.TrimSuffix(line, []byte{'\r'})
 		if v, ok := bytes.CutPrefix(line, []byte("event:")); ok {
 			name = bytes.TrimPrefix(v, []byte{' '})
-		} else if v, ok := bytes.CutPrefix(line, []byte("data:")); ok && data == nil {
-			data = bytes.TrimPrefix(v, []byte{' '})
+			continue
+		}
+		v, ok := bytes.CutPrefix(line, []byte("data:"))
+		if !ok {
+			continue
+		}
+		v = bytes.TrimPrefix(v, []byte{' '})
+		switch some++; some {
+		case 1:
+			data = v
+		case 2:
+			data = append(append(append(make([]byte, 0, len(data)+len(v)+1), data...), '\n'), v...)
+		default:
+			data = append(append(data, '\n'), v...)
 		}
 	}
 	return name, data

@@ -24,11 +24,11 @@ var mayUse = map[string][]string{
 	"stream":   {"claude"},
 	"observe":  {"claude"},
 	"assemble": {"claude", "internal/rawjson"},
-	"resume":   {"claude", "internal/rawjson"},
+	"resume":   {"claude", "internal/rawjson", "stream"}, // stream: what an event is
 
 	// The one path.
 	"call":     {"backoff", "breaker", "classify", "claude", "observe", "retry"}, // observe: the types of a snapshot
-	"evenkeel": {"backoff", "call", "classify", "claude", "observe", "stream"},
+	"evenkeel": {"assemble", "backoff", "call", "classify", "claude", "observe", "resume", "stream"},
 
 	// Those who stand in front of it.
 	"gateway": {"call", "claude", "evenkeel", "observe", "stream"},
