@@ -38,7 +38,7 @@ func (x *exchange) readAnswer(at *attempt, o *classify.Outcome) {
 	switch {
 	case o.Status >= 400:
 		o.Error = at.readError(x.resp, o.Now, idle)
-	case o.Status/100 == 2 && x.plain():
+	case o.Status/100 == 2 && x.isPlain():
 		if err := at.readPlain(x.resp, o.Now, idle); err != nil {
 			o.Fault = classify.FaultCut
 			if errors.Is(err, ErrIdle) {
@@ -53,9 +53,9 @@ func (x *exchange) readAnswer(at *attempt, o *classify.Outcome) {
 	}
 }
 
-// plain tells that the answer is one JSON document of a call that creates
+// isPlain tells that the answer is one JSON document of a call that creates
 // messages or counts tokens.
-func (x *exchange) plain() bool {
+func (x *exchange) isPlain() bool {
 	return x.timed() && x.req.Method == http.MethodPost && !isEventStream(x.resp.Header)
 }
 

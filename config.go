@@ -87,6 +87,14 @@ type Stream struct {
 	// is that of both, and the trailer evenkeel-resumed: 1. False ends such a
 	// stream in an error event.
 	Resume bool
+
+	// Plain sends plain messages calls upstream as streams and assembles the
+	// answer: a hang then shows after Timeouts.FirstByte and Timeouts.Idle
+	// instead of when all of the answer is due, and no intermediary drops a
+	// connection that is silent for minutes. It needs a body that can be sent
+	// again and MaxAttempts of 2 or more. A model whose streams hold something
+	// that has no known place in a plain answer is sent plain calls from then on.
+	Plain bool
 }
 
 // Memory bounds the request bodies that are kept so that they can be sent

@@ -2,6 +2,8 @@ package evenkeel
 
 import (
 	"cmp"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/evenkeel-dev/evenkeel/call"
@@ -53,6 +55,7 @@ func (t *Transport) Snapshot() observe.Snapshot {
 		s.Dropped = log.Dropped()
 	}
 	t.mu.Lock()
+	s.PassedOn = slices.Sorted(maps.Keys(t.passedOn))
 	var live []*exchange // oldest first, as they entered
 	for x := t.live.next; x != &t.live; x = x.next {
 		live = append(live, x)

@@ -28,6 +28,7 @@ type exchange struct {
 	out     bool                    // the headers went out before content came
 	held    holding
 	resumed resumption
+	plain   *assembly // nil unless the call is plain and sent as a stream
 	id      call.ID
 	name    string // evenkeel-id
 	arrived time.Time
@@ -89,6 +90,7 @@ func (x *exchange) open() error {
 	x.body.describe(func(r io.Reader) { x.desc.scan(r, field(x.req.Header, "Content-Encoding")) })
 	x.desc.describeEffects(x.req.Method)
 	x.machine.Init(x.s.policy, x.s.admission, x.call())
+	x.openAssembly()
 	x.header = x.outgoing()
 	x.trail = x.firstStep[:0]
 	return nil
@@ -242,6 +244,10 @@ func (x *exchange) attempt(start time.Time, a call.Action) bool {
 	if id := field(resp.Header, claude.HeaderRequestID); id != "" {
 		x.requestID = id
 	}
+	if x.assembles() {
+		x.assemble(at)
+		return true
+	}
 	if x.holds() {
 		return x.hold(at)
 	}
@@ -255,6 +261,9 @@ func (x *exchange) attempt(start time.Time, a call.Action) bool {
 func (x *exchange) conclude() call.Action {
 	if x.bodyErr != nil {
 		return x.brokenBody(x.held.o.Now)
+	}
+	if x.plain != nil && x.plain.lossy != nil {
+		return x.passOn()
 	}
 	if x.held.events != nil {
 		x.unhold(x.cur)
@@ -270,6 +279,9 @@ func (x *exchange) send(at *attempt, start time.Time) (*http.Response, error) {
 		return nil, &bodyError{err}
 	}
 	l := limit{after: x.desc.firstByte(x.req.Method, x.s.Timeouts), cause: ErrFirstByte}
+	if x.plain != nil {
+		l.after = x.s.Timeouts.FirstByte
+	}
 	if d := x.machine.Deadline(); !d.IsZero() {
 		l = l.tighter(limit{after: max(d.Sub(start), time.Millisecond), cause: ErrDeadline})
 	}

@@ -195,12 +195,14 @@ func (b *body) lastEvent(f classify.Fault) []byte {
 }
 
 // usage is what the answer has told of its cost, that of an attempt which was
-// gone on with included; of a plain one nothing, so that its body need not be
-// looked at.
+// gone on with included; of a plain one nothing unless it was assembled, so
+// that its body need not be looked at.
 func (x *exchange) usage() claude.Usage {
-	u := x.resumed.spent
-	if x.answer.events != nil {
-		u = u.Plus(x.answer.events.State().Usage)
+	switch {
+	case x.plain != nil:
+		return x.plain.usage
+	case x.answer.events != nil:
+		return x.resumed.spent.Plus(x.answer.events.State().Usage)
 	}
-	return u
+	return x.resumed.spent
 }

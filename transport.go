@@ -32,6 +32,8 @@ type Transport struct {
 	mu   sync.Mutex
 	live exchange       // ring of the calls that live: a list costs less than a map
 	tags map[string]int // live calls of each tag; at most maxTags tags
+
+	passedOn map[string]struct{} // models whose streams cannot be assembled; at most maxPassedOn
 }
 
 // settings is one configuration, immutable once stored. A call reads it once.

@@ -113,6 +113,7 @@ const (
 	DeadlinePassed    Reason = "deadline"
 	EffectsUnknown    Reason = "effects_unknown" // a POST with effects may have taken place
 	BodyNotReplayable Reason = "body_not_replayable"
+	NotAssembled      Reason = "not_assembled" // a stream that cannot be made a plain answer without loss: asked for plain
 )
 
 // Fault is a failure without a usable HTTP answer, or one inside a 200.

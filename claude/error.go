@@ -1,5 +1,7 @@
 package claude
 
+import "net/http"
+
 // ErrorType is error.type of an error answer or error event.
 // New values may appear; treat an unknown one by its HTTP status.
 type ErrorType string
@@ -23,6 +25,34 @@ const (
 // StatusOverloaded is the status of overloaded_error, for which net/http has no
 // name: too much load across all users, counted per model.
 const StatusOverloaded = 529
+
+// Status is the status that an error of this type is answered with where no
+// stream has begun; 500 for a type nobody has seen yet.
+func (t ErrorType) Status() int {
+	switch t {
+	case InvalidRequest:
+		return http.StatusBadRequest
+	case Authentication:
+		return http.StatusUnauthorized
+	case Billing:
+		return http.StatusPaymentRequired
+	case Permission:
+		return http.StatusForbidden
+	case NotFound:
+		return http.StatusNotFound
+	case Conflict:
+		return http.StatusConflict
+	case RequestTooLarge:
+		return http.StatusRequestEntityTooLarge
+	case RateLimit:
+		return http.StatusTooManyRequests
+	case Timeout:
+		return http.StatusGatewayTimeout
+	case Overloaded:
+		return StatusOverloaded
+	}
+	return http.StatusInternalServerError
+}
 
 // ErrorCode is error.details.error_code: the machine-readable cause that the
 // API sends since 2026-11-04. An unknown code means no more than the bare type.

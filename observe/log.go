@@ -65,6 +65,9 @@ func (l *Log) write(e Event) {
 		l.put(slog.LevelWarn, "resuming", slog.String("id", e.Call), slog.String("model", e.Model),
 			slog.String("reason", e.Reason), slog.Int("attempt", e.Attempt), slog.String("request_id", e.RequestID),
 			slog.Int("input_tokens", e.Usage.Input), slog.Int("output_tokens", e.Usage.Output))
+	case PassedOn:
+		l.put(slog.LevelWarn, "plain calls are sent plain from now on", slog.String("model", e.Model),
+			slog.String("delta", e.State), slog.String("id", e.Call), slog.String("request_id", e.RequestID))
 	case AttemptDone:
 		l.put(slog.LevelDebug, "attempt", slog.String("id", e.Call), slog.String("model", e.Model),
 			slog.Int("attempt", e.Attempt), slog.Int("status", e.Status), slog.String("reason", e.Reason),

@@ -25,6 +25,7 @@ const (
 	Refused                      // a call ended without an attempt, or by a decision of ours
 	BreakerMoved                 // a breaker changed its state
 	Resumed                      // a stream has broken after content, and an attempt is to go on with it
+	PassedOn                     // plain calls of a model are sent plain from now on: their streams cannot be assembled
 )
 
 // String returns the kind as logs spell it.
@@ -42,6 +43,8 @@ func (k Kind) String() string {
 		return "breaker"
 	case Resumed:
 		return "resumed"
+	case PassedOn:
+		return "passed_on"
 	default:
 		return "unknown"
 	}
@@ -69,7 +72,7 @@ type Event struct {
 	Usage       claude.Usage  // CallDone: tokens of the answer that was delivered, as far as it told; Resumed: of its part that broke
 	Resume      string        // CallDone: "resumed" if the stream was gone on with, or why it was not: a closed set; "" if it did not break
 	RequestID   string        // upstream's request-id
-	State       string        // BreakerMoved: the new state
+	State       string        // BreakerMoved: the new state; PassedOn: the delta that has no known place
 	Probe       bool          // the attempt tested whether the upstream has recovered
 }
 
@@ -83,9 +86,10 @@ type Snapshot struct {
 	InFlight int // attempts being served
 	Waiting  int // calls that wait
 	Breakers []Breaker
-	Calls    []Call // a call each, oldest first
-	Bodies   int64  // bytes kept for retries
-	Dropped  uint64 // events dropped because a reader was stuck
+	Calls    []Call   // a call each, oldest first
+	Bodies   int64    // bytes kept for retries
+	Dropped  uint64   // events dropped because a reader was stuck
+	PassedOn []string // models whose plain calls are sent plain although streams were asked for, sorted
 }
 
 // Breaker is one circuit breaker in a Snapshot.

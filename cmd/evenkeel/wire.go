@@ -36,6 +36,7 @@ func transportConfig(c config.Config, log *slog.Logger) evenkeel.Config {
 			Ramp:       noneIfZero(time.Duration(c.Breaker.Ramp)),
 			Refuse:     c.Breaker.WhenOpen == "refuse",
 		},
+		Stream: evenkeel.Stream{Resume: c.Stream.Resume == "continue", Plain: c.Upstream.StreamPlain},
 		Queue:  evenkeel.Queue{Depth: c.Queue.Depth, MaxWait: time.Duration(c.Queue.MaxWait)},
 		Memory: evenkeel.Memory{Body: int64(c.Memory.Body), Bodies: int64(c.Memory.Bodies)},
 		Log:    log,

@@ -197,6 +197,11 @@ func (r *Resolved) checkNumbers(fail failFunc, value valueFunc) {
 	if r.Memory.Body > r.Memory.Bodies {
 		fail("memory.body", value("memory.body", "is %v, larger than memory.bodies, which is %v", r.Memory.Body, r.Memory.Bodies))
 	}
+	if r.Upstream.StreamPlain && r.Retry.MaxAttempts == 1 {
+		fail("upstream.stream_plain", value("upstream.stream_plain", "is true, and retry.max_attempts is 1").
+			Because("an answer that cannot be assembled is asked for again, plain").
+			Hint("retry: {max_attempts: 2}, or more"))
+	}
 	if r.Breaker.ProbeEvery > r.Breaker.OpenFor {
 		fail("breaker.probe_every", value("breaker.probe_every", "is %v, longer than breaker.open_for, which is %v", r.Breaker.ProbeEvery, r.Breaker.OpenFor).
 			Hint("probe_every: 0 makes no probes while the breaker is open"))
@@ -239,12 +244,6 @@ func (r *Resolved) checkSupported(fail failFunc) {
 	}
 	if r.Store.Kind == "redis" {
 		unsupported("store.kind", "share state over Redis (store.kind: redis)", "store: {kind: memory}, one gateway for all callers")
-	}
-	if r.Stream.Resume == "continue" {
-		unsupported("stream.resume", "resume a cut stream (stream.resume: continue)", "stream: {resume: off}; when a stream breaks, the caller's connection is cut, and its SDK raises an error")
-	}
-	if r.Upstream.StreamPlain {
-		unsupported("upstream.stream_plain", "send plain calls as streams (upstream.stream_plain: true)", "take the line out")
 	}
 	if r.Concurrency.Max > 0 {
 		unsupported("concurrency.max", "limit concurrency (concurrency.max)", "concurrency: {max: 0}, which is no limit")
