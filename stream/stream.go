@@ -9,10 +9,23 @@
 // An event of more than [MaxEvent] bytes is passed as it comes, because
 // holding it would cost more than it protects; [Reader.Broken] then tells that
 // a cut has left half of it with the caller.
+//
+// Where an event ends is the standard's rule (“Server-sent events”,
+// html.spec.whatwg.org) but for one thing: a line ends with LF or CRLF, and a
+// CR alone is a byte like any other, as for the official Go client. The API
+// sends none, and whether a CR at the end of what has come ends a line is not
+// known before the next byte. What ends here ends for every client, so nobody
+// gets half an event.
+//
+// What an event says is read as the official clients read it: its name decides
+// where it has one, else the type in its data; data that is no JSON object
+// says nothing, unless the event is named error. TestReader_asTheReference
+// holds all of this against a second reader that is slow and obvious.
 package stream
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 
 	"github.com/tidwall/gjson"
@@ -32,8 +45,8 @@ const (
 
 // State is what a stream has brought so far.
 type State struct {
-	Events   int          // complete ones
-	Content  bool         // content of the answer: a delta that is not empty, a finished block, or a message_delta
+	Events   int          // complete ones with a name or data; comments are none
+	Content  bool         // content of the answer: a delta that is not empty, a finished block, a message_delta, or more than MaxEvent bytes of one event
 	Stopped  bool         // a message_delta named a stop reason
 	Finished bool         // message_stop has come
 	Usage    claude.Usage // as far as it has been told
@@ -55,8 +68,8 @@ type Reader struct {
 	// and Held has it.
 	Withhold bool
 
-	// Max is the size above which an event is passed before it is complete.
-	// 0 means MaxEvent.
+	// Max is the size in bytes above which an event is passed before it is
+	// complete. NewReader sets it to MaxEvent.
 	Max int
 
 	src   io.Reader
@@ -65,14 +78,16 @@ type Reader struct {
 	ready int    // buf[off:ready] may be returned: whole events
 	next  int    // buf[:next] has been searched for line ends
 	line  int    // start of the line being searched; negative if it was returned long ago
+	lines int    // of the event at hand, so far
 	cr    bool   // the byte before buf was the line's first, and a CR
+	begun bool   // the first event, or comment, has ended
 	giant bool   // inside an event that is passed as it comes
 	eof   error
 	state State
 }
 
 // NewReader returns a Reader over src.
-func NewReader(src io.Reader) *Reader { return &Reader{src: src} }
+func NewReader(src io.Reader) *Reader { return &Reader{src: src, Max: MaxEvent} }
 
 // State returns what has been read so far. Events are counted when they are
 // complete, which is before the Read that returns them.
@@ -82,20 +97,18 @@ func (r *Reader) State() State { return r.state }
 // already been passed on.
 func (r *Reader) Broken() bool { return r.giant && r.eof != nil }
 
-// held bounds what [Reader.Hold] keeps; a stream that begins with more is
-// taken to have content.
-const held = 2 * MaxEvent
-
 // Hold reads until the stream has content, without giving any of it out. It
 // returns nil once it has; what it has read is what Read returns next. If
 // there is none it returns how the stream ended: io.EOF also for one with an
-// error event, whose cause State tells.
+// error event, whose cause State tells. A stream that begins with an event
+// that is passed as it comes, or with more than twice MaxEvent bytes of others,
+// is taken to have content.
 func (r *Reader) Hold() error {
 	for !r.state.Content && !r.state.Finished && r.state.Error.Type == "" {
 		switch {
 		case r.eof != nil:
 			return r.eof
-		case r.giant || len(r.buf) > held:
+		case len(r.buf) > 2*r.Max:
 			return nil
 		}
 		r.fill()
@@ -146,22 +159,21 @@ func (r *Reader) fill() {
 	r.buf = r.buf[:len(r.buf)+n]
 	r.eof = err
 	r.scan()
-	if len(r.buf)-r.ready > r.max() && !r.giant && !r.refused() {
+	if len(r.buf)-r.ready > r.Max && !r.giant && !r.refused() {
+		r.tooLarge()
 		r.giant = true
-		if r.Each != nil {
-			r.Each(nil)
-		}
 	}
 	if r.giant {
 		r.ready = len(r.buf)
 	}
 }
 
-func (r *Reader) max() int {
-	if r.Max > 0 {
-		return r.Max
+// tooLarge tells of an event that is passed as it comes, once.
+func (r *Reader) tooLarge() {
+	r.state.Content = true
+	if r.Each != nil {
+		r.Each(nil)
 	}
-	return MaxEvent
 }
 
 // refused tells that an error event has come, which is not passed on.
@@ -174,17 +186,14 @@ func (r *Reader) compact() {
 	if n == 0 {
 		return
 	}
-	if r.line >= 0 && r.line < n {
-		r.cr = n == r.line+1 && r.buf[r.line] == '\r' // only inside a giant
-	} else if r.line < 0 {
-		r.cr = false
+	if r.line >= 0 && r.line < n { // only inside a giant
+		r.cr = r.buf[r.line] == '\r'
 	}
 	r.buf = r.buf[:copy(r.buf, r.buf[n:])]
 	r.off, r.ready, r.next, r.line = 0, r.ready-n, r.next-n, r.line-n
 }
 
-// scan looks for the blank lines that end events. A line ends with LF or
-// CRLF, as in every stream of the API seen so far.
+// scan looks for the blank lines that end events.
 func (r *Reader) scan() {
 	for {
 		i := bytes.IndexByte(r.buf[r.next:], '\n')
@@ -197,22 +206,35 @@ func (r *Reader) scan() {
 		r.cr = false
 		r.next, r.line = end+1, end+1
 		if !blank {
+			r.lines++
 			continue
 		}
-		if r.giant {
-			r.giant = false // its end: what follows is passed whole again
-		} else {
-			event := r.buf[r.ready:r.next]
-			r.note(event)
+		switch {
+		case r.giant: // its end: what follows is passed whole again
+			r.giant = false
+			r.state.Events++
+		case r.next-r.ready > r.Max:
+			r.tooLarge()
+			r.state.Events++
+		default:
+			r.whole(r.buf[r.ready:r.next])
 			if r.refused() {
 				r.buf, r.eof = r.buf[:r.next], io.EOF
 				return
 			}
-			if r.Each != nil {
-				r.Each(event)
-			}
 		}
-		r.ready = r.next
+		r.ready, r.lines, r.begun = r.next, 0, true
+	}
+}
+
+// whole takes a whole event.
+func (r *Reader) whole(event []byte) {
+	if !r.begun {
+		event = bytes.TrimPrefix(event, mark)
+	}
+	r.note(event)
+	if r.Each != nil && !r.refused() {
+		r.Each(event)
 	}
 }
 
@@ -223,16 +245,25 @@ func (r *Reader) startsWithCR() bool {
 	return r.buf[r.line] == '\r'
 }
 
-// deltaEvent begins nearly every event of a stream.
-var deltaEvent = []byte("event: content_block_delta\n")
+// deltaEvent and deltaEventCRLF begin nearly every event of a stream.
+var (
+	deltaEvent     = []byte("event: content_block_delta\ndata:")
+	deltaEventCRLF = []byte("event: content_block_delta\r\ndata:")
+)
 
-// note reads what an event says about the message. The name in the event
-// field and the type in the data are the same (“Streaming messages”,
-// platform.claude.com, 2026-09-02); the name is cheaper to find.
+// mark may stand at the beginning of a stream, and is no part of it.
+var mark = []byte("\xef\xbb\xbf")
+
+// note reads what an event says about the message. Name and type are the same
+// (“Streaming messages”, platform.claude.com, 2026-09-02); the name is cheaper
+// to find.
 func (r *Reader) note(event []byte) {
-	if r.state.Content && bytes.HasPrefix(event, deltaEvent) {
+	if r.state.Content && r.lines == 2 && (bytes.HasPrefix(event, deltaEvent) || bytes.HasPrefix(event, deltaEventCRLF)) {
 		r.state.Events++
 		return
+	}
+	if r.lines == 1 && len(event) > 0 && event[0] == ':' {
+		return // a comment
 	}
 	name, data := Fields(event)
 	if len(data) == 0 && len(name) == 0 {
@@ -240,23 +271,23 @@ func (r *Reader) note(event []byte) {
 	}
 	r.state.Events++
 	if len(name) == 0 {
-		name = []byte(gjson.GetBytes(data, "type").Str)
+		name = []byte(typeOf(data))
 	}
 	switch string(name) {
 	case "content_block_delta":
-		r.state.Content = r.state.Content || !emptyDelta(data)
+		r.state.Content = r.state.Content || isObject(data) && !emptyDelta(data)
 	case "content_block_stop":
-		r.state.Content = true
+		r.state.Content = r.state.Content || isObject(data)
 	case "message_start":
-		r.state.Usage.Merge(raw(data, "message.usage"))
+		if isObject(data) {
+			r.state.Usage.Merge([]byte(member(member(gjson.ParseBytes(data), "message"), "usage").Raw))
+		}
 	case "message_delta":
-		r.state.Content = true
-		r.state.Usage.Merge(raw(data, "usage"))
-		if gjson.GetBytes(data, "delta.stop_reason").Type == gjson.String {
-			r.state.Stopped = true
+		if isObject(data) {
+			r.ending(gjson.ParseBytes(data))
 		}
 	case "message_stop":
-		r.state.Finished = true
+		r.state.Finished = r.state.Finished || isObject(data)
 	case "error":
 		r.state.Error = claude.ParseErrorEvent(data)
 		if r.state.Error.Type == "" {
@@ -265,13 +296,53 @@ func (r *Reader) note(event []byte) {
 	}
 }
 
-func raw(data []byte, path string) []byte { return []byte(gjson.GetBytes(data, path).Raw) }
+// ending reads a message_delta.
+func (r *Reader) ending(data gjson.Result) {
+	r.state.Content = true
+	r.state.Usage.Merge([]byte(member(data, "usage").Raw))
+	if reason := member(member(data, "delta"), "stop_reason"); reason.Type == gjson.String && reason.Str != "" {
+		r.state.Stopped = true
+	}
+}
+
+// isObject tells that data can be read by clients.
+func isObject(data []byte) bool {
+	at := bytes.TrimLeft(data, " \t\r\n")
+	return len(at) > 0 && at[0] == '{' && json.Valid(data)
+}
+
+// typeOf returns the type in the data of an event; "" if there is none.
+func typeOf(data []byte) string {
+	if !isObject(data) {
+		return ""
+	}
+	return member(gjson.ParseBytes(data), "type").Str
+}
+
+// member returns a member of an object: of several of one name the last, as
+// JSON parsers do. What is no object has none.
+func member(object gjson.Result, name string) (last gjson.Result) {
+	if !object.IsObject() {
+		return last
+	}
+	object.ForEach(func(key, value gjson.Result) bool {
+		if key.Str == name {
+			last = value
+		}
+		return true
+	})
+	return last
+}
 
 // emptyDelta tells that a delta carries nothing: every text in it is empty, as
-// in the one with which tool input begins.
+// in the one with which tool input begins, or there is none.
 func emptyDelta(data []byte) bool {
+	delta := member(gjson.ParseBytes(data), "delta")
+	if !delta.IsObject() {
+		return delta.Type == gjson.Null
+	}
 	empty := true
-	gjson.GetBytes(data, "delta").ForEach(func(key, value gjson.Result) bool {
+	delta.ForEach(func(key, value gjson.Result) bool {
 		if key.Str != "type" && (value.Type != gjson.String || value.Str != "") {
 			empty = false
 		}
@@ -293,22 +364,20 @@ func Fields(event []byte) (name, data []byte) {
 			event = nil
 		}
 		line = bytes.TrimSuffix(line, []byte{'\r'})
-		if v, ok := bytes.CutPrefix(line, []byte("event:")); ok {
-			name = bytes.TrimPrefix(v, []byte{' '})
-			continue
-		}
-		v, ok := bytes.CutPrefix(line, []byte("data:"))
-		if !ok {
-			continue
-		}
-		v = bytes.TrimPrefix(v, []byte{' '})
-		switch some++; some {
-		case 1:
-			data = v
-		case 2:
-			data = append(append(append(make([]byte, 0, len(data)+len(v)+1), data...), '\n'), v...)
-		default:
-			data = append(append(data, '\n'), v...)
+		field, value, _ := bytes.Cut(line, []byte{':'})
+		value = bytes.TrimPrefix(value, []byte{' '})
+		switch string(field) {
+		case "event":
+			name = value
+		case "data":
+			switch some++; some {
+			case 1:
+				data = value
+			case 2:
+				data = append(append(append(make([]byte, 0, len(data)+len(value)+1), data...), '\n'), value...)
+			default:
+				data = append(append(data, '\n'), value...)
+			}
 		}
 	}
 	return name, data

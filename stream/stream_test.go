@@ -150,53 +150,78 @@ func TestReader_onlyLineEndsDecide(t *testing.T) {
 	}
 }
 
-// FuzzReader holds the reader against its promise: what it returns is a prefix
-// of what came, made of whole events, however the bytes are split.
-func FuzzReader(f *testing.F) {
-	f.Add([]byte(start+block+delta+stopped+stop), 3)
-	f.Add([]byte(strings.ReplaceAll(start+failed, "\n", "\r\n")), 1)
-	f.Add([]byte("data: x\r\n\n\n\r\n\r\r\nevent:"), 2)
-	f.Fuzz(func(t *testing.T, in []byte, size int) {
-		if size = size % 64; size < 1 {
-			size = 1
-		}
-		whole, err := io.ReadAll(NewReader(bytes.NewReader(in)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.HasPrefix(in, whole) {
-			t.Fatal("what was passed is not a prefix of what came")
-		}
-		if tail := in[len(whole):]; len(in) < MaxEvent && (bytes.Contains(tail, []byte("\n\n")) || len(whole) > 0 && whole[len(whole)-1] != '\n') {
-			t.Fatalf("a whole event was held back, or half of one passed: %q | %q", whole, tail)
-		}
-		r := NewReader(iotest.OneByteReader(bytes.NewReader(in)))
-		var got []byte
-		buf := make([]byte, size)
-		for {
-			n, err := r.Read(buf)
-			got = append(got, buf[:n]...)
-			if err != nil {
-				break
-			}
-		}
-		if !bytes.Equal(got, whole) {
-			t.Fatalf("split differently: %q, want %q", got, whole)
-		}
-	})
+// endless is a stream that never ends: events, again and again.
+type endless struct {
+	events string
+	at     int
 }
 
-func BenchmarkReader(b *testing.B) {
-	in := []byte(start + block + strings.Repeat(delta, 1000) + stopped + stop)
-	b.SetBytes(int64(len(in)))
-	b.ReportAllocs()
-	buf := make([]byte, 32<<10)
-	for b.Loop() {
-		r := NewReader(bytes.NewReader(in))
-		for {
-			if _, err := r.Read(buf); err != nil {
-				break
-			}
+func (e *endless) Read(p []byte) (n int, _ error) {
+	for n < len(p) {
+		copied := copy(p[n:], e.events[e.at:])
+		n += copied
+		e.at = (e.at + copied) % len(e.events)
+	}
+	return n, nil
+}
+
+// streams are what BenchmarkReader reads.
+var streams = []struct{ name, event string }{
+	{"text", delta},
+	{"text-crlf", strings.ReplaceAll(delta, "\n", "\r\n")},
+	{"text-and-comments", delta + ": keep-alive\n\n" + ping},
+	{"tool-input-32KB", strings.Replace(delta, "hi", strings.Repeat(`\"key\": 1, `, 3000), 1)},
+	{"giant-2MB", strings.Replace(delta, "hi", strings.Repeat("x", 2*MaxEvent), 1)},
+}
+
+// warm returns a reader that has seen content, and has grown as far as it will.
+func warm(tb testing.TB, events string, p []byte) *Reader {
+	tb.Helper()
+	r := NewReader(&endless{events: events})
+	for n := 0; n < 3*len(events)+1<<20; {
+		more, err := r.Read(p)
+		if err != nil {
+			tb.Fatal(err)
 		}
+		n += more
+	}
+	return r
+}
+
+func TestReader_allocatesNothingPerEvent(t *testing.T) {
+	p := make([]byte, 32<<10)
+	for _, s := range streams {
+		r := warm(t, s.event, p)
+		before := r.State().Events
+		allocs := testing.AllocsPerRun(1000, func() { _, _ = r.Read(p) })
+		if events := r.State().Events - before; allocs != 0 || events == 0 {
+			t.Errorf("%s: %v allocations a read in %d events, want none", s.name, allocs, events)
+		}
+	}
+}
+
+// BenchmarkReader reads a megabyte of a stream that flows. At least 1 GB/s is
+// promised, and no allocation per event.
+func BenchmarkReader(b *testing.B) {
+	for _, s := range streams {
+		b.Run("events="+s.name, func(b *testing.B) {
+			p := make([]byte, 32<<10)
+			r := warm(b, s.event, p)
+			begun, read := r.State().Events, 0
+			b.ReportAllocs()
+			for b.Loop() {
+				for n := 0; n < 1<<20; {
+					more, err := r.Read(p)
+					if err != nil {
+						b.Fatal(err)
+					}
+					n += more
+					read += more
+				}
+			}
+			events := max(1, r.State().Events-begun)
+			b.ReportMetric(float64(read)/b.Elapsed().Seconds()/1e9, "GB/s")
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(events), "ns/event")
+		})
 	}
 }
