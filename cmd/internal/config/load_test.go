@@ -297,11 +297,12 @@ func TestLoad_errors(t *testing.T) {
 			},
 		},
 		"what this version cannot do": {
-			file: "store: {kind: redis}\nstream: {resume: continue}\nupstream: {stream_plain: true}\nconcurrency: {max: 4}\n",
-			want: []string{
-				"EK-CONFIG-UNSUPPORTED  evenkeel.yaml:1:15", "EK-CONFIG-UNSUPPORTED  evenkeel.yaml:2:18",
-				"EK-CONFIG-UNSUPPORTED  evenkeel.yaml:3:26", "EK-CONFIG-UNSUPPORTED  evenkeel.yaml:4:20",
-			},
+			file: "store: {kind: redis}\nconcurrency: {max: 4}\n",
+			want: []string{"EK-CONFIG-UNSUPPORTED  evenkeel.yaml:1:15", "EK-CONFIG-UNSUPPORTED  evenkeel.yaml:2:20"},
+		},
+		"assembling needs a second attempt": {
+			file: "upstream: {stream_plain: true}\nretry: {max_attempts: 1}\n",
+			want: []string{"EK-CONFIG-VALUE  evenkeel.yaml:1:26  upstream.stream_plain is true, and retry.max_attempts is 1"},
 		},
 		"everything at once, in all sources": {
 			file: "nope: 1\nretry: {base: x}\n",
