@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/evenkeel-dev/evenkeel/backoff"
 	"github.com/evenkeel-dev/evenkeel/call"
 	"github.com/evenkeel-dev/evenkeel/classify"
@@ -39,7 +41,11 @@ func (x *exchange) readAnswer(at *attempt, o *classify.Outcome) {
 	case o.Status >= 400:
 		o.Error = at.readError(x.resp, o.Now, idle)
 	case o.Status/100 == 2 && x.isPlain():
-		if err := at.readPlain(x.resp, o.Now, idle); err != nil {
+		err := at.readPlain(x.resp, o.Now, idle)
+		if err == nil {
+			err = x.checkPlain(o)
+		}
+		if err != nil {
 			o.Fault = classify.FaultCut
 			if errors.Is(err, ErrIdle) {
 				o.Fault = classify.FaultIdle
@@ -51,6 +57,26 @@ func (x *exchange) readAnswer(at *attempt, o *classify.Outcome) {
 			x.resp = nil
 		}
 	}
+}
+
+// checkPlain looks at an answer with 200 that was read whole. One that is no
+// whole JSON object is none: empty, a proxy's page, or cut by a clean end. An
+// error in it, which is what some intermediaries make of an error event, is one.
+func (x *exchange) checkPlain(o *classify.Outcome) error {
+	whole, ok := x.resp.Body.(*memoryBody)
+	if !ok || o.Status != http.StatusOK || encoded(x.resp.Header) {
+		return nil
+	}
+	doc := make([]byte, whole.Len())
+	_, _ = whole.ReadAt(doc, 0)
+	if !claude.ScanBody(doc).Complete {
+		return ErrTruncated
+	}
+	if gjson.GetBytes(doc, "type").Str == "error" {
+		o.Fault, o.Error = classify.FaultErrorEvent, claude.ParseError(doc)
+		x.becomes(o.Error.Type.Status(), doc) // should it be the last word: with 200 nobody would see it
+	}
+	return nil
 }
 
 // isPlain tells that the answer is one JSON document of a call that creates

@@ -112,7 +112,7 @@ func (x *exchange) unhold(at *attempt) {
 		o.Fault, o.SinceByte = f, o.Now.Sub(h.start)
 	case overdue(at):
 		o.Fault = classify.FaultIdle
-	case gjson.ValidBytes(half) && claude.ParseError(half).Type != "":
+	case gjson.ValidBytes(half) && gjson.GetBytes(half, "type").Str == "error":
 		o.Fault, o.Error = classify.FaultErrorEvent, claude.ParseError(half)
 	default:
 		o.Fault = classify.FaultCut
@@ -128,11 +128,12 @@ func (x *exchange) keepEvents(at *attempt, f classify.Fault) {
 	_ = x.resp.Body.Close()
 	if f == classify.FaultErrorEvent {
 		events, half := h.events.Held()
-		if len(events) == 0 {
-			events = half
+		if h.events.State().Error.Type == "" { // it was no event, and nobody would see it as one
+			x.becomes(h.o.Error.Type.Status(), half)
+		} else {
+			x.resp.Body = newBytes(events)
+			x.resp.ContentLength = -1
 		}
-		x.resp.Body = newBytes(events)
-		x.resp.ContentLength = -1
 	} else {
 		x.lastErr, x.timedOut = ErrTruncated, timeout(f)
 		if x.timedOut {

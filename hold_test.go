@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -202,6 +203,60 @@ func TestHold_callerLeaves(t *testing.T) {
 					}
 					if s := tr.Snapshot(); len(s.Calls) != 0 || s.Bodies != 0 {
 						t.Errorf("%d calls and %d bytes of bodies are left", len(s.Calls), s.Bodies)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestHold_noStream: what comes with 200 in place of a stream, or of a plain
+// answer, is no success unless it is whole JSON that is no error.
+func TestHold_noStream(t *testing.T) {
+	const overloaded = `{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}`
+	const message = `{"type":"message","content":[]}`
+	tests := []struct {
+		name, contentType, body string
+		status, attempts        int
+	}{
+		{"empty", "", "", 502, 6},
+		{"an empty stream", "text/event-stream", "", 502, 6},
+		{"a page of a proxy", "text/html", "<html></html>", 502, 6},
+		{"a page in place of events", "text/event-stream", "<html></html>", 502, 6},
+		{"half a message", "application/json", message[:20], 502, 6},
+		{"an error that says so", "application/json", overloaded, 529, 6},
+		{"an error that cannot be cured", "application/json", `{"type":"error","error":{"type":"invalid_request_error"}}`, 400, 1},
+		{"an error in place of events", "text/event-stream", overloaded, 529, 6},
+		{"a plain message", "application/json", message, 200, 1},
+	}
+	for _, tt := range tests {
+		for kind, body := range map[string]string{"stream": streamBody, "plain": plainBody} {
+			if kind == "plain" && tt.contentType == "text/event-stream" {
+				continue // a stream that nobody asked for is followed as any other
+			}
+			t.Run(tt.name+"/"+kind, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					calls := 0
+					tr := newTransport(t, evenkeel.Config{Base: roundTrip(func(r *http.Request) (*http.Response, error) {
+						calls++
+						_ = r.Body.Close()
+						return &http.Response{
+							StatusCode: 200, Header: http.Header{"Content-Type": {tt.contentType}}, ContentLength: -1,
+							Body: io.NopCloser(strings.NewReader(tt.body)),
+						}, nil
+					})})
+					a, err := send(t, tr, newRequest(t, "POST", endpoint, body))
+					status := 0
+					if e, ok := errors.AsType[*evenkeel.Error](err); ok {
+						status = e.Status
+					} else if err == nil {
+						status = a.StatusCode
+					}
+					if status != tt.status || calls != tt.attempts {
+						t.Errorf("%d (%v) after %d attempts, want %d after %d", status, err, calls, tt.status, tt.attempts)
+					}
+					if err == nil && a.body != tt.body {
+						t.Errorf("got %q, want what upstream said: %q", a.body, tt.body)
 					}
 				})
 			})

@@ -229,12 +229,13 @@ func TestGateway_dropsCallersThatDoNotRead(t *testing.T) {
 
 // The patience for a body ends with the body: an answer may take longer.
 func TestGateway_waitsForAnswersLongerThanForBodies(t *testing.T) {
-	up := upstream(t, func(_ http.ResponseWriter, r *http.Request) {
+	up := upstream(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		select {
 		case <-time.After(500 * time.Millisecond): // longer than Timeouts.Body
 		case <-r.Context().Done():
 		}
+		_, _ = io.WriteString(w, "{}")
 	})
 	g := start(t, up, impatient)
 	if got := do(t, g.request(t, "POST", "/v1/messages", "{}")); got.StatusCode != 200 {
