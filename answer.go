@@ -157,6 +157,8 @@ func (x *exchange) deliver(a call.Action) *http.Response {
 	switch {
 	case x.held.events != nil && !b.complete():
 		b.events = x.held.events
+		resp.ContentLength = -1 // whoever buffered the stream knew it; an event of ours may follow
+		delete(resp.Header, "Content-Length")
 		if !x.out {
 			x.announce(resp)
 		}

@@ -17,6 +17,11 @@ const (
 	CodeStreamIdle Code = "EK-STREAM-IDLE" // no byte came for longer than the idle limit
 )
 
+// messageStop is given to a message that has its stop reason when the stream
+// ends: there is nothing more that it could bring, and the TypeScript SDK takes
+// a message without it for none.
+var messageStop = []byte("event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n")
+
 // errorEvent is an event that official clients raise as an API error.
 func errorEvent(kind claude.ErrorType, code Code, message, requestID string) []byte {
 	type details struct {

@@ -180,6 +180,8 @@ func (b *body) finish(err error, silence time.Duration) error {
 	case b.events == nil || b.events.Broken():
 	case o.Fault == classify.FaultErrorEvent, o.Fault == classify.FaultCut, o.Fault == classify.FaultIdle:
 		b.tail, b.end = b.lastEvent(o.Fault), io.EOF
+	case o.Fault == classify.NoFault && !b.events.State().Finished:
+		b.tail = messageStop
 	}
 	if !b.ended {
 		b.x.machine.Finish(b.x.ctx, o.Now, classify.Judge(o))

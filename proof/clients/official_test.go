@@ -89,14 +89,19 @@ var clients = []struct {
 func node(script, suffix string) func(t *testing.T, s *stack) driver {
 	return func(t *testing.T, s *stack) driver {
 		t.Helper()
-		if _, err := exec.LookPath("node"); err != nil {
-			t.Fatal("node is missing; run: make setup")
-		}
-		if _, err := os.Stat(filepath.Join("node", "node_modules")); err != nil {
-			t.Fatal("proof/clients/node/node_modules is missing; run: make setup")
-		}
-		return startProcess(t, s.url+suffix, "node", filepath.Join("node", script))
+		return startNode(t, s.url+suffix, script)
 	}
+}
+
+func startNode(t *testing.T, baseURL, script string) *process {
+	t.Helper()
+	if _, err := exec.LookPath("node"); err != nil {
+		t.Fatal("node is missing; run: make setup")
+	}
+	if _, err := os.Stat(filepath.Join("node", "node_modules")); err != nil {
+		t.Fatal("proof/clients/node/node_modules is missing; run: make setup")
+	}
+	return startProcess(t, baseURL, "node", filepath.Join("node", script))
 }
 
 func python(t *testing.T, s *stack) driver {

@@ -22,7 +22,7 @@ type process struct {
 
 // startProcess runs a client with nothing but its own environment variables to
 // tell it where the API is. It ends with its stdin, or is killed.
-func startProcess(t *testing.T, baseURL, name string, args ...string) driver {
+func startProcess(t *testing.T, baseURL, name string, args ...string) *process {
 	t.Helper()
 	ctx, kill := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, name, args...)
@@ -53,29 +53,37 @@ func startProcess(t *testing.T, baseURL, name string, args ...string) driver {
 }
 
 func (p *process) run(ctx context.Context, s scenario) (result, error) {
-	line, err := json.Marshal(s)
-	if err != nil {
+	var r result
+	if err := p.ask(ctx, s, &r); err != nil {
 		return result{}, err
 	}
+	if r.Error != "" {
+		return r, fmt.Errorf("status %d: %s", r.Status, r.Error)
+	}
+	return r, nil
+}
+
+// ask sends the client a line, and reads the one that it answers.
+func (p *process) ask(ctx context.Context, question, into any) error {
+	line, err := json.Marshal(question)
+	if err != nil {
+		return err
+	}
 	if _, err := p.in.Write(append(line, '\n')); err != nil {
-		return result{}, fmt.Errorf("client is gone: %w\n%s", err, p.err)
+		return fmt.Errorf("client is gone: %w\n%s", err, p.err)
 	}
 	// A client that does not answer in time is of no use to later scenarios
 	// either: what it says then would be taken for the answer to another.
 	stop := context.AfterFunc(ctx, p.kill)
 	answer, err := p.out.ReadBytes('\n')
 	if !stop() {
-		return result{}, fmt.Errorf("no answer in time: %w\n%s", ctx.Err(), p.err)
+		return fmt.Errorf("no answer in time: %w\n%s", ctx.Err(), p.err)
 	}
 	if err != nil {
-		return result{}, fmt.Errorf("client is gone: %w\n%s", err, p.err)
+		return fmt.Errorf("client is gone: %w\n%s", err, p.err)
 	}
-	var r result
-	if err := json.Unmarshal(answer, &r); err != nil {
-		return result{}, fmt.Errorf("%q: %w", answer, err)
+	if err := json.Unmarshal(answer, into); err != nil {
+		return fmt.Errorf("%q: %w", answer, err)
 	}
-	if r.Error != "" {
-		return r, fmt.Errorf("status %d: %s", r.Status, r.Error)
-	}
-	return r, nil
+	return nil
 }
