@@ -27,6 +27,10 @@ type desk struct {
 	settled func(*caller)        // told of each attempt that ends
 	ended   func(*caller)        // told of each call that is over
 	asked   int                  // calls of try
+
+	upstream          *bucket        // of the API, when we do not know it: 429 when it is too low; nil if there is none
+	jitter            func() float64 // in [0, 1), on top of its Retry-After
+	attempts, refused int
 }
 
 type caller struct {
@@ -42,6 +46,7 @@ type caller struct {
 	charge  Charge
 	gone    bool // it has hung up
 	over    bool
+	class   Class         // of its kind, where the queue is not told
 	next    func(*caller) // what follows when it is over; nil for nothing
 }
 
@@ -95,7 +100,11 @@ func (d *desk) admit(c *caller) {
 		return
 	}
 	if charge, ok := d.q.Take(c.ID); ok {
-		c.start, c.charge = d.now, charge
+		c.charge = charge
+		if d.attempts++; d.upstream != nil && d.tooMany(c) {
+			return
+		}
+		c.start = d.now
 		d.at(d.now.Add(c.flies), func() { d.settle(c) })
 		return
 	}
@@ -146,7 +155,7 @@ func (d *desk) try(turn Turn) Answer {
 			return Answer{Wait: pause, Floor: pause}
 		}
 		need := min(turn.Cost, b.burst)
-		if turn.Spare && turn.Class != Interactive {
+		if turn.Spare {
 			need = min(need+b.reserve, b.burst)
 		}
 		if short := need - b.level; short > 0 {
@@ -161,6 +170,29 @@ func (d *desk) try(turn Turn) Answer {
 		d.rouse(c)
 	}
 	return Answer{OK: true}
+}
+
+// tooMany has the API refuse an attempt if its bucket is too low, and the call
+// come again when it was told to.
+func (d *desk) tooMany(c *caller) bool {
+	b := d.upstream
+	b.refill(d.now)
+	short := c.Cost - b.level
+	if short <= 0 {
+		b.level -= c.Cost
+		return false
+	}
+	d.refused++
+	const answer = 100 * time.Millisecond
+	d.at(d.now.Add(answer), func() {
+		d.slots[c.Lane].used--
+		d.q.Correct(c.charge, 0)
+		told := time.Duration(short * float64(time.Second))
+		told += time.Duration(d.jitter() * float64(max(250*time.Millisecond, told/10)))
+		d.at(d.now.Add(told), func() { d.admit(c) })
+		d.pump(c.Group)
+	})
+	return true
 }
 
 // settle is the end of an attempt.

@@ -134,11 +134,11 @@ type Item struct {
 // needs.
 type Turn struct {
 	*Item // not to be kept or changed
-	// Spare says that no call of a higher class that waits in the group could
-	// go now, lanes being blocked as they are: this one would use what is left
-	// over. A limiter that keeps a reserve for urgent
-	// work that may come asks for it of these and no others; a call that is
-	// served at its class's share is owed that.
+	// Spare says that the call would use what is left over: no call of a
+	// higher class could go now, but there was one within ten minutes, so that
+	// another may come. A limiter that keeps a reserve for it asks for it of
+	// these turns and no others: a call that is served at its class's share is
+	// owed that, and where nobody is more urgent nothing is kept.
 	Spare bool
 }
 
@@ -256,7 +256,9 @@ func (q *Queue) Push(now time.Time, it Item) Reason {
 	e.seq = q.seq
 	q.entries[e.ID] = e
 	q.bytes += e.Bytes
-	q.group(e.Group).enter(e)
+	g := q.group(e.Group)
+	g.classes[e.class].seen = now
+	g.enter(e)
 	q.setAge(now, e)
 	q.crowd.add(e)
 	return None
@@ -304,7 +306,7 @@ func (q *Queue) Next(now time.Time, group string, try func(Turn) Answer) Outlook
 			return out
 		}
 		e := s.items.top()
-		a := try(Turn{Item: &e.Item, Spare: g.spare(e.class, q.round)})
+		a := try(Turn{Item: &e.Item, Spare: g.spare(now, e.class, q.round)})
 		if a.OK {
 			g.charge(s, e, q.round)
 			q.give(e)

@@ -291,11 +291,11 @@ func TestQueue_makesRoom(t *testing.T) {
 }
 
 func TestQueue_spare(t *testing.T) {
-	q := New(Config{})
+	q := New(Config{MaxWait: -1})
 	spare := map[uint64]bool{}
-	ask := func(blocked string) {
+	ask := func(now time.Duration, blocked string) {
 		clear(spare)
-		q.Next(at(0), "g", func(turn Turn) Answer {
+		q.Next(at(now), "g", func(turn Turn) Answer {
 			spare[turn.ID] = turn.Spare
 			if turn.Lane == blocked {
 				return Answer{Blocks: OneLane}
@@ -304,16 +304,23 @@ func TestQueue_spare(t *testing.T) {
 		})
 	}
 	q.Push(at(0), Item{ID: 1, Group: "g", Lane: "l", Class: Batch})
-	if ask(""); !spare[1] {
-		t.Error("batch alone uses what is spare")
+	if ask(0, ""); spare[1] {
+		t.Error("nothing is kept for interactive calls where there are none")
 	}
 	q.Push(at(0), Item{ID: 2, Group: "g", Lane: "other", Class: Interactive})
-	if ask("other"); !spare[2] || !spare[1] {
-		t.Error("interactive has none above it, and one that cannot go needs nothing")
+	if ask(0, "other"); spare[2] || !spare[1] {
+		t.Errorf("got %v: interactive has none above it; batch uses what is left by one that cannot go", spare)
 	}
-	q.Correct(Charge{Group: "g", Class: Interactive, Weight: 1}, 80) // it has used so much that batch is next
-	if ask(""); spare[1] {
+	q.Correct(Charge{Group: "g", Class: Interactive, Weight: 1}, 8*(credit+1)) // it has used so much that batch is next
+	if ask(0, ""); spare[1] {
 		t.Error("batch is owed its share while interactive waits, and that is not spare")
+	}
+	q.Remove(2)
+	if ask(time.Minute, ""); !spare[1] {
+		t.Error("an interactive call may come again")
+	}
+	if ask(lately, ""); spare[1] {
+		t.Error("interactive calls are no longer expected")
 	}
 }
 
