@@ -21,6 +21,7 @@ var mayUse = map[string][]string{
 	"classify": {"claude"},
 	"retry":    {},
 	"breaker":  {},
+	"queue":    {},
 	"stream":   {"claude"},
 	"observe":  {"claude"},
 	"assemble": {"claude", "internal/rawjson"},
