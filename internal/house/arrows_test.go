@@ -21,6 +21,7 @@ var mayUse = map[string][]string{
 	"classify": {"claude"},
 	"retry":    {},
 	"breaker":  {},
+	"limit":    {"claude"}, // headers, usage and model classes; how answers are judged it is told
 	"stream":   {"claude"},
 	"observe":  {"claude"},
 	"assemble": {"claude", "internal/rawjson"},

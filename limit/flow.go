@@ -1,0 +1,97 @@
+package limit
+
+// flow is the output that is being produced. Upstream counts it as it comes,
+// so charging an answer of a minute when it begins would leave half a minute
+// of the limit unused for ever: as much as is always in flight.
+//
+// Instead each attempt adds its pace. The level falls by the sum of them, and
+// what is still to come is promised. Let r be the rate, p the paces together
+// and O what is promised. While p ≤ r the level cannot fall. If p is more, the
+// worst that can come is that all answers end at the same time, O/p from now;
+// until then the level falls by
+//
+//	(p − r) · O/p = O · (1 − r/p)
+//
+// and an attempt is let in if the level is at least that, with its own pace
+// and output added. An attempt of unknown pace is one that is infinitely fast:
+// 1 − r/p is 1, and it is charged at once.
+type flow struct {
+	pace     float64 // tokens per second
+	promised float64 // not produced yet, of attempts with a pace
+	running  int     // attempts with a pace
+	upfront  float64 // charged when it began, of attempts without
+}
+
+// run lets time pass and returns what was produced.
+func (f *flow) run(seconds float64) float64 {
+	n := f.pace * seconds
+	f.promised = max(0, f.promised-n)
+	return n
+}
+
+// need is the level that lets an answer of n in. There must be some left even
+// for one that begins later: upstream refuses it otherwise.
+func (f *flow) need(n, pace, rate float64) float64 {
+	promised, total := f.promised, f.pace+pace
+	if pace > 0 {
+		promised, n = promised+n, 0
+	}
+	fall := 0.0
+	if total > rate {
+		fall = promised * (1 - rate/total)
+	}
+	return max(1, n+fall)
+}
+
+func (f *flow) start(n, pace float64) {
+	if pace <= 0 {
+		f.upfront += n
+		return
+	}
+	f.pace += pace
+	f.promised += n
+	f.running++
+}
+
+// end takes an attempt out that has run for so many seconds, and returns what
+// it has been charged so far.
+func (f *flow) end(n, pace, seconds float64) (charged float64) {
+	if pace <= 0 {
+		f.upfront = max(0, f.upfront-n)
+		return n
+	}
+	charged = pace * seconds
+	f.running--
+	f.pace = max(0, f.pace-pace)
+	f.promised = max(0, f.promised-n+charged)
+	if f.running == 0 { // what rounding has left over
+		f.pace, f.promised = 0, 0
+	}
+	return charged
+}
+
+// settleOutput replaces what an answer was expected to produce by what it has.
+// What it was charged beyond or below that is corrected, as far as no answer
+// has shown the level since: of a run of a minute that was last seen ten
+// seconds ago, a sixth.
+func (b *bucket) settleOutput(t tick, r *reservation, reserved, actual float64) {
+	b.refill(t)
+	ran := (t - r.start).Seconds()
+	charged := b.flow.end(reserved, r.cost.pace, ran)
+	b.ledger.Refunded += reserved - actual
+	b.ledger.Outstanding += actual - reserved
+	b.close(actual)
+	if !b.limited() {
+		return
+	}
+	unseen := 1.0
+	if b.anchor > r.start && ran > 0 {
+		unseen = (t - b.anchor).Seconds() / ran
+	}
+	if r.cost.pace <= 0 {
+		b.level += charged - actual*unseen // an anchor leaves all of it charged
+	} else {
+		b.level += (charged - actual) * unseen
+	}
+	b.level = min(b.size(), b.level)
+}

@@ -1,0 +1,157 @@
+package limit
+
+import "time"
+
+// view is what one answer showed of one bucket.
+type view struct {
+	kind             Kind
+	start, at        tick // of the attempt; of its headers
+	refused          bool // a 429: nothing of it was charged upstream
+	limit, remaining float64
+	full, blur       float64 // seconds until it is full, too high by at most blur
+	dated            bool
+
+	own     float64 // what the attempt is charged here
+	before  float64 // charged to the bucket before it, ever
+	charged bool    // own and before are known
+}
+
+const (
+	// transit is how long an attempt may have been on its way to where it is
+	// counted: connecting, and sending a large prompt. A guess.
+	transit = 250 * time.Millisecond
+	// fresh is the longest flight of an attempt whose answer's level is surely
+	// of now. The headers of a plain answer come when it is done; whether they
+	// show the level of then, or of when it was let in, is not documented.
+	fresh = 2 * time.Second
+	// rounded is how far token levels may be off: they are rounded to the
+	// nearest thousand.
+	rounded = 500
+)
+
+// see learns from a view. What an answer shows is true of a moment in the past,
+// is rounded, and cannot have seen what was on its way. So it says that the
+// level lies between two bounds:
+//
+//	low  = remaining − rounding + refilled since − charged since it can have seen all
+//	high = remaining + rounding + refilled since − charged since it was sent
+//
+// A level of ours in between is left alone: it is more exact than what is
+// shown. One above was wrong, because others use the limit or a prompt was
+// larger than estimated: it is cut to low at once. One below is raised to low,
+// since what was estimated too high, and read from the cache, shows here
+// first; as long as it is not certain of when the answer speaks, half the way
+// and no more than half a second of rate at a time.
+//
+// It returns whether the level was set, so that what was charged before needs
+// no correction any more, and by how much a cut exceeded what we knew.
+func (b *bucket) see(t tick, v view) (set bool, surprise float64) {
+	known := b.told[Headers] > 0
+	b.tell(t, Headers, v.limit)
+	b.deepen(v, known)
+	if !b.mirrors() {
+		// A lower limit of our own is in force; the upstream's level, which
+		// others use too, only bounds it.
+		if high := v.remaining + b.error(v.kind); high < b.level {
+			surprise, b.level = b.level-high, high
+		}
+		return false, surprise
+	}
+	low, high, seen, ok := b.bounds(t, v)
+	switch {
+	case !ok:
+		return false, 0
+	case !known:
+		b.level, b.anchor = min(b.size(), low), seen
+		return true, 0
+	case b.level > high+slack:
+		surprise = b.level - high
+		b.level, b.anchor = low, seen
+		return true, surprise
+	case b.level < low:
+		return b.raise(t, v, min(low, b.size()), seen), 0
+	}
+	return false, 0
+}
+
+// error is how far remaining may be from the level. Of a bucket that hardly
+// holds what is rounded away, rounding says too little to stop it for.
+func (b *bucket) error(k Kind) float64 {
+	if k == Requests {
+		return 1
+	}
+	return min(rounded, b.size()/20)
+}
+
+// bounds returns between what the level must be now, and up to when all that
+// was charged has been seen.
+func (b *bucket) bounds(t tick, v view) (low, high float64, seen tick, ok bool) {
+	off := b.error(v.kind)
+	below := off
+	if v.kind == Requests {
+		below = 0 // requests are rounded down
+	}
+	seen = v.at - min(transit, v.at-v.start)
+	refilled := b.rated() * (t - v.at).Seconds()
+	if v.kind == Output {
+		refilled -= b.flow.pace * (t - v.at).Seconds()
+		return v.remaining - below + refilled - b.flow.upfront, v.remaining + off + refilled, v.at, true
+	}
+	unseen, ok := b.recent.since(seen, t)
+	if !ok {
+		return 0, 0, seen, false // told far too late
+	}
+	if v.charged && !v.refused && v.start >= seen {
+		unseen -= v.own // has been answered, so it has been counted
+	}
+	later := 0.0
+	if slot := v.at.Truncate(recentSlot) + recentSlot; slot <= t {
+		later, _ = b.recent.since(slot, t)
+	}
+	return v.remaining - below + refilled - max(0, unseen), v.remaining + off + refilled - later, seen, true
+}
+
+// raise lifts the level towards low.
+func (b *bucket) raise(t tick, v view, low float64, seen tick) (set bool) {
+	if low <= b.level {
+		return false
+	}
+	if v.at-v.start > fresh {
+		// It may speak of when the attempt began. Then all that was charged
+		// since is to come off.
+		old := b.level
+		if v.charged && v.kind != Output {
+			old = min(v.remaining+b.rated()*(t-v.start).Seconds(), b.size()) - b.error(v.kind) - (b.charged - v.before)
+		}
+		if old < low {
+			b.level = max(min(old, low), b.level+min((low-b.level)/2, b.rated()/2))
+			return false
+		}
+	}
+	b.level, b.anchor = low, seen
+	return true
+}
+
+// deepen learns how much the bucket holds: what is left and what refills until
+// it is full. It begins with the first bound that is seen, and then stays
+// within all of them, so that many roundings make it exact.
+func (b *bucket) deepen(v view, known bool) {
+	rate := v.limit / 60
+	off := b.error(v.kind)
+	low, high := (v.remaining-off)/rate, float64(mostDepth)
+	if v.dated {
+		low = max(low, low+v.full-v.blur)
+		if v.at-v.start <= fresh { // of an older one it cannot be said until when it is full
+			high = max((v.remaining+off)/rate+max(0, v.full), 1/rate)
+		}
+	}
+	low = min(low, mostDepth, high)
+	switch {
+	case !known && v.dated:
+		b.depth = max(low, 1/rate)
+	case b.depth < low:
+		b.depth = low
+	case b.depth > high:
+		b.depth = high
+	}
+}
