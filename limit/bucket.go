@@ -29,6 +29,7 @@ type bucket struct {
 	level  float64 // below 0 is a debt
 	at     tick    // when level was true
 	anchor tick    // what was charged before has been seen by an answer that set the level
+	yield  yield
 	recent recent
 	flow   flow // of output
 
@@ -122,6 +123,7 @@ func (b *bucket) correct(t tick, held, actual float64, seen bool) {
 	b.refill(t)
 	b.ledger.Outstanding += actual - held
 	b.ledger.Refunded += held - actual
+	b.yield.learn(held, actual)
 	if actual < held {
 		b.ramp.use(t, actual-held)
 	}
@@ -185,4 +187,22 @@ func seconds(f float64) time.Duration {
 		return longest
 	}
 	return time.Duration(f)
+}
+
+// yield is how much of what is reserved turns out to count. It is no more than
+// a mean: what is reserved is what hardly any attempt exceeds.
+type yield struct{ held, counted float64 }
+
+func (y *yield) learn(held, actual float64) {
+	y.held = y.held*fade + held
+	y.counted = y.counted*fade + actual
+}
+
+// of is what n that is reserved is expected to count; all of it as long as
+// nothing is known.
+func (y *yield) of(n float64) float64 {
+	if y.held <= 0 {
+		return n
+	}
+	return n * min(1, y.counted/y.held)
 }

@@ -105,7 +105,7 @@ func (g *group) cushion(t tick, b *bucket, headroom float64) float64 {
 	if t >= g.wary {
 		return 0
 	}
-	return min(headroom*b.rated()*60, b.size()/4)
+	return min(headroom*b.rated()*60, b.size()/8)
 }
 
 // final is the group that this one has become part of.

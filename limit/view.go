@@ -24,6 +24,9 @@ const (
 	// of now. The headers of a plain answer come when it is done; whether they
 	// show the level of then, or of when it was let in, is not documented.
 	fresh = 2 * time.Second
+	// raised is how much of the rate one answer may add to a level if it is not
+	// certain of when it speaks. A guess.
+	raised = time.Second
 	// rounded is how far token levels may be off: they are rounded to the
 	// nearest thousand.
 	rounded = 500
@@ -41,7 +44,7 @@ const (
 // larger than estimated: it is cut to low at once. One below is raised to low,
 // since what was estimated too high, and read from the cache, shows here
 // first; as long as it is not certain of when the answer speaks, half the way
-// and no more than half a second of rate at a time.
+// and no more than a second of rate at a time.
 //
 // It returns whether the level was set, so that what was charged before needs
 // no correction any more, and by how much a cut exceeded what we knew.
@@ -108,7 +111,7 @@ func (b *bucket) bounds(t tick, v view) (low, high float64, seen tick, ok bool) 
 	if slot := v.at.Truncate(recentSlot) + recentSlot; slot <= t {
 		later, _ = b.recent.since(slot, t)
 	}
-	return v.remaining - below + refilled - max(0, unseen), v.remaining + off + refilled - later, seen, true
+	return v.remaining - below + refilled - b.yield.of(max(0, unseen)), v.remaining + off + refilled - later, seen, true
 }
 
 // raise lifts the level towards low.
@@ -116,7 +119,7 @@ func (b *bucket) raise(t tick, v view, low float64, seen tick) (set bool) {
 	if low <= b.level {
 		return false
 	}
-	if v.at-v.start > fresh {
+	if b.stale(v) {
 		// It may speak of when the attempt began. Then all that was charged
 		// since is to come off.
 		old := b.level
@@ -124,12 +127,23 @@ func (b *bucket) raise(t tick, v view, low float64, seen tick) (set bool) {
 			old = min(v.remaining+b.rated()*(t-v.start).Seconds(), b.size()) - b.error(v.kind) - (b.charged - v.before)
 		}
 		if old < low {
-			b.level = max(min(old, low), b.level+min((low-b.level)/2, b.rated()/2))
+			b.level = max(b.level, min(old, low), b.level+min((low-b.level)/2, b.rated()*raised.Seconds()))
 			return false
 		}
 	}
 	b.level, b.anchor = low, seen
 	return true
+}
+
+// stale reports whether an answer may speak of when the attempt began. Its
+// reset tells: it is when the bucket is full, so that, of a bucket whose size
+// is known, it is also the moment of which it speaks.
+func (b *bucket) stale(v view) bool {
+	if v.at-v.start <= fresh {
+		return false
+	}
+	ago := b.depth - (v.remaining+b.error(v.kind))/(v.limit/60) - v.full
+	return !v.dated || ago > transit.Seconds()
 }
 
 // deepen learns how much the bucket holds: what is left and what refills until
