@@ -33,6 +33,9 @@ type bucket struct {
 	recent recent
 	flow   flow // of output
 
+	surprise  float64 // by how much levels were lower than ours lately
+	surprised tick
+
 	charged float64 // ever, what was given back included
 	ledger  Ledger
 }

@@ -6,15 +6,17 @@ package limit
 //
 // Instead each attempt adds its pace. The level falls by the sum of them, and
 // what is still to come is promised. Let r be the rate, p the paces together
-// and O what is promised. While p ≤ r the level cannot fall. If p is more, the
-// worst that can come is that all answers end at the same time, O/p from now;
-// until then the level falls by
+// and O what is promised. While p ≤ r the level cannot fall. If p is more, and
+// the answers that run are at all stages of their length alike, the paces fall
+// to nothing evenly within 2·O/p, and until they are at r the level falls by
 //
-//	(p − r) · O/p = O · (1 − r/p)
+//	O · (1 − r/p)²
 //
-// and an attempt is let in if the level is at least that, with its own pace
-// and output added. An attempt of unknown pace is one that is infinitely fast:
-// 1 − r/p is 1, and it is charged at once.
+// An attempt is let in if the level is at least that, with its own pace and
+// output added. The worst that can come is that all end at the same moment: a
+// fall of O · (1 − r/p), which is more by at most O/4. That much debt is what
+// it can be wrong by; upstream then lets nobody in until it is paid, and so do
+// we. An attempt of unknown pace is charged at once.
 type flow struct {
 	pace     float64 // tokens per second
 	promised float64 // not produced yet, of attempts with a pace
@@ -38,7 +40,8 @@ func (f *flow) need(n, pace, rate float64) float64 {
 	}
 	fall := 0.0
 	if total > rate {
-		fall = promised * (1 - rate/total)
+		over := 1 - rate/total
+		fall = promised * over * over
 	}
 	return max(1, n+fall)
 }

@@ -94,18 +94,27 @@ func (g *group) cost(c *cost, k Kind) float64 {
 
 // The headroom that is kept for a time when others turn out to use the limit.
 const (
-	defaultHeadroom = 0.05        // of the limit per minute
-	wariness        = time.Minute // since the last sign of others
+	defaultHeadroom = 0.05                   // of the limit per minute
+	wariness        = time.Minute            // since the last sign of others
+	margin          = 250 * time.Millisecond // of rate, kept always: see cushion
 )
 
 // cushion is the part of a bucket that is not used. It is taken once, off the
 // level, and not off the rate: what protects from a surprise is what is left
 // when it comes, and a rate given up for a minute is lost.
+//
+// As much as refills while an attempt is on its way is kept always, where it
+// is the upstream's own bucket: the first request of somebody else would cost
+// us a 429 otherwise, before any answer could show it.
 func (g *group) cushion(t tick, b *bucket, headroom float64) float64 {
-	if t >= g.wary {
-		return 0
+	n := 0.0
+	if b.mirrors() {
+		n = b.rated() * margin.Seconds()
 	}
-	return min(headroom*b.rated()*60, b.size()/8)
+	if t < g.wary {
+		n = max(n, headroom*b.rated()*60)
+	}
+	return min(n, b.size()/8)
 }
 
 // final is the group that this one has become part of.

@@ -33,7 +33,8 @@ type job struct {
 	id                   limit.ID
 	route                limit.Route
 	shown                bool
-	asked                time.Time // not to be asked again before
+	levels               claude.RateLimits // when it was let in
+	asked                time.Time         // not to be asked again before
 }
 
 func newHonest(rpm, itpm, otpm, depth float64) *honest {
@@ -116,6 +117,11 @@ type demand struct {
 	wrong                  float64 // deviation of the estimate of input
 	others                 func(at time.Duration) float64
 	noHeaders              bool
+	early                  bool          // headers show the level at which the attempt was let in
+	skew                   time.Duration // of the upstream's clock
+	bias                   float64       // factor of the estimate of input
+	failing                float64       // share of attempts that are answered 529
+	after                  func(u *honest, at time.Duration)
 	seed                   uint64
 }
 
@@ -163,10 +169,16 @@ func (d demand) run(tb testing.TB) outcome {
 				out.sample = append(out.sample, line)
 			}
 		}
-		response := func() limit.Response {
-			r := limit.Response{Status: 200, At: now, Date: now.Truncate(time.Second), Organization: "org"}
-			if !d.noHeaders {
-				r.Limits = u.headers(now)
+		if d.after != nil {
+			d.after(u, at)
+		}
+		response := func(j *job) limit.Response {
+			r := limit.Response{Status: 200, At: now, Date: now.Add(d.skew).Truncate(time.Second), Organization: "org"}
+			switch {
+			case d.early && j != nil:
+				r.Limits = j.levels
+			case !d.noHeaders:
+				r.Limits = u.headers(now.Add(d.skew))
 			}
 			return r
 		}
@@ -175,7 +187,7 @@ func (d demand) run(tb testing.TB) outcome {
 			j := travel[0]
 			if wait, empty := u.admit(j); wait > 0 {
 				refusals = append(refusals, at)
-				r := response()
+				r := response(nil)
 				r.Status = http.StatusTooManyRequests
 				book.Observe(now, j.id, r)
 				after := time.Duration(math.Max(1, math.Ceil(wait))) * time.Second
@@ -184,14 +196,27 @@ func (d demand) run(tb testing.TB) outcome {
 				back = append(back, j)
 				continue
 			}
-			j.first = now.Add(firstToken)
+			j.first, j.levels = now.Add(firstToken), u.headers(now.Add(d.skew))
+			if rng.Float64() < d.failing {
+				u.running = u.running[:len(u.running)-1]
+				u.level[0]++
+				u.level[1] += float64(j.input)
+				u.used[0]--
+				u.used[1] -= float64(j.input)
+				r := response(nil)
+				r.Status = 529
+				book.Observe(now, j.id, r)
+				book.Settle(now, j.id, limit.End{Outcome: limit.Refunded})
+				j.asked = now.Add(time.Second)
+				back = append(back, j)
+			}
 		}
 		// What has answered.
 		keep := u.running[:0]
 		for _, j := range u.running {
 			if !j.shown && !j.plain && !now.Before(j.first) {
 				j.shown = true
-				book.Observe(now, j.id, response())
+				book.Observe(now, j.id, response(j))
 				book.Correct(now, j.id, claude.Usage{Input: j.input, CacheRead: j.reads, Output: 1})
 			}
 			if j.made < float64(j.output)-1e-6 || now.Before(j.first) {
@@ -199,7 +224,7 @@ func (d demand) run(tb testing.TB) outcome {
 				continue
 			}
 			if j.plain {
-				book.Observe(now, j.id, response())
+				book.Observe(now, j.id, response(j))
 			}
 			book.Settle(now, j.id, limit.End{Outcome: limit.Settled, Usage: claude.Usage{Input: j.input, CacheRead: j.reads, Output: j.output}})
 			predictor.Learn(j.route, limit.Past{Input: j.input, Reads: j.reads, Output: j.output, Whole: true, Seconds: now.Sub(j.sent).Seconds()})
@@ -213,7 +238,7 @@ func (d demand) run(tb testing.TB) outcome {
 		}
 		for ; idle > 0; idle-- {
 			in, reads, output := d.call(rng)
-			estimate := float64(in+reads) * math.Exp(rng.NormFloat64()*d.wrong)
+			estimate := float64(in+reads) * math.Exp(rng.NormFloat64()*d.wrong) * d.bias
 			queue = append(queue, &job{
 				input: in, reads: reads, output: output, plain: d.plain, pace: d.pace * (0.9 + 0.2*rng.Float64()),
 				route: limit.Route{Model: "claude-opus-5-5", MaxTokens: 4096, Input: int(estimate)},
@@ -285,7 +310,7 @@ var demands = map[string]demand{
 }
 
 func (d demand) with(f func(*demand)) demand {
-	d.workers, d.length, d.pace, d.depth, d.wrong, d.seed = 200, 10*time.Minute, 30, 60, 0.1, 1
+	d.workers, d.length, d.pace, d.depth, d.wrong, d.bias, d.seed = 200, 10*time.Minute, 30, 60, 0.1, 1, 1
 	f(&d)
 	return d
 }
@@ -322,6 +347,68 @@ func TestLoop_table(t *testing.T) {
 							t.Log(l)
 						}
 					}
+				}
+			}
+		}
+	}
+}
+
+func TestLoop_odd(t *testing.T) {
+	for _, v := range []struct {
+		name string
+		set  func(*demand)
+	}{
+		{"plain", func(d *demand) {}},
+		{"early", func(d *demand) { d.early = true }},
+		{"skew", func(d *demand) { d.skew = 7 * time.Minute }},
+		{"noheaders", func(d *demand) { d.noHeaders = true }},
+		{"bias1.3", func(d *demand) { d.bias = 1.3 }},
+		{"bias0.7", func(d *demand) { d.bias = 0.7 }},
+		{"wrong0.3", func(d *demand) { d.wrong = 0.3 }},
+		{"failing", func(d *demand) { d.failing = 0.05 }},
+		{"depth2", func(d *demand) { d.depth = 2 }},
+		{"slow", func(d *demand) { d.pace = 10; d.workers = 600 }},
+		{"small", func(d *demand) { d.rpm /= 20; d.itpm /= 20; d.otpm /= 20; d.workers /= 20 }},
+		{"foreign", func(d *demand) {
+			d.others = func(at time.Duration) float64 {
+				if at > 3*time.Minute && at < 6*time.Minute {
+					return 0.4
+				}
+				return 0
+			}
+		}},
+		{"halved", func(d *demand) {
+			d.after = func(u *honest, at time.Duration) {
+				if at == 5*time.Minute {
+					for k := range u.rate {
+						u.rate[k] /= 2
+						u.size[k] /= 2
+					}
+				}
+			}
+		}},
+	} {
+		for name, d := range demands {
+			for _, plain := range []bool{false, true} {
+				for _, known := range []bool{true, false} {
+					e := d.with(func(d *demand) {
+						d.plain = plain
+						v.set(d)
+						if known {
+							d.config = d.configured()
+						}
+					})
+					if v.name == "noheaders" && !known {
+						continue
+					}
+					o := e.run(t)
+					share := [3]float64{}
+					for k, n := range [3]float64{e.rpm, e.itpm, e.otpm} {
+						share[k] = (o.usedAt[599][k] - o.usedAt[60][k]) / (n / 60 * 539)
+					}
+					r1, s1 := o.refusedAfter(180*time.Second, 190*time.Second)
+					r2, s2 := o.refusedAfter(190*time.Second, 360*time.Second)
+					t.Logf("%-10s %-15s plain %-5v known %-5v: used %.4f refused %d of %d (%.2f%%), after a minute %.4f  3:00 %d/%d 3:10 %d/%d", v.name, name, plain, known, o.scarcest(), o.refused, o.sent, 100*float64(o.refused)/float64(o.sent), max(share[0], share[1], share[2]), r1, s1, r2, s2)
 				}
 			}
 		}

@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"math"
 	"net/http"
 	"time"
 
@@ -171,12 +172,19 @@ func (b *Book) see(t tick, r *reservation, g *group, k Kind, w claude.Window, a 
 	g.suspect(t, &g.buckets[k], surprise)
 }
 
-// surprising is the share of a limit by which a level has to be lower than
-// ours to be taken for a sign of others, and not of rounding: a guess.
-const surprising = 0.01
+// Levels that are lower than ours are a sign of others if they add up: to this
+// share of the limit per minute, within about this time. It is a drain of a
+// sixteenth of the rate that nobody explains. Both are guesses.
+const (
+	surprising = 0.01
+	remembered = 10 * time.Second
+)
 
 func (g *group) suspect(t tick, b *bucket, surprise float64) {
-	if surprise > surprising*b.rated()*60 {
+	b.surprise *= math.Exp(-(t - b.surprised).Seconds() / remembered.Seconds())
+	b.surprise += surprise
+	b.surprised = t
+	if b.surprise > surprising*b.rated()*60 {
 		g.wary = t + wariness
 	}
 }

@@ -20,13 +20,10 @@ const (
 	// transit is how long an attempt may have been on its way to where it is
 	// counted: connecting, and sending a large prompt. A guess.
 	transit = 250 * time.Millisecond
-	// fresh is the longest flight of an attempt whose answer's level is surely
-	// of now. The headers of a plain answer come when it is done; whether they
-	// show the level of then, or of when it was let in, is not documented.
+	// fresh is the longest flight of which it makes no difference whether an
+	// answer shows the level of when it was sent or of when the attempt was let
+	// in: which of them is not documented, and both are seconds exact at most.
 	fresh = 2 * time.Second
-	// raised is how much of the rate one answer may add to a level if it is not
-	// certain of when it speaks. A guess.
-	raised = time.Second
 	// rounded is how far token levels may be off: they are rounded to the
 	// nearest thousand.
 	rounded = 500
@@ -43,8 +40,7 @@ const (
 // shown. One above was wrong, because others use the limit or a prompt was
 // larger than estimated: it is cut to low at once. One below is raised to low,
 // since what was estimated too high, and read from the cache, shows here
-// first; as long as it is not certain of when the answer speaks, half the way
-// and no more than a second of rate at a time.
+// first.
 //
 // It returns whether the level was set, so that what was charged before needs
 // no correction any more, and by how much a cut exceeded what we knew.
@@ -71,8 +67,9 @@ func (b *bucket) see(t tick, v view) (set bool, surprise float64) {
 		surprise = b.level - high
 		b.level, b.anchor = low, seen
 		return true, surprise
-	case b.level < low:
-		return b.raise(t, v, min(low, b.size()), seen), 0
+	case b.level < min(low, b.size()):
+		b.level, b.anchor = min(low, b.size()), seen
+		return true, 0
 	}
 	return false, 0
 }
@@ -88,21 +85,36 @@ func (b *bucket) error(k Kind) float64 {
 
 // bounds returns between what the level must be now, and up to when all that
 // was charged has been seen.
+//
+// It depends on when the answer speaks: of when it was sent, or of when the
+// attempt was let in. As long as that is open, a level is raised only as far as
+// both readings allow, and cut as soon as the first demands it.
 func (b *bucket) bounds(t tick, v view) (low, high float64, seen tick, ok bool) {
+	if v.kind == Output {
+		return b.boundsOfOutput(t, v)
+	}
+	when := b.speaks(v)
 	off := b.error(v.kind)
 	below := off
 	if v.kind == Requests {
 		below = 0 // requests are rounded down
 	}
-	seen = v.at - min(transit, v.at-v.start)
-	refilled := b.rated() * (t - v.at).Seconds()
-	if v.kind == Output {
-		refilled -= b.flow.pace * (t - v.at).Seconds()
-		return v.remaining - below + refilled - b.flow.upfront, v.remaining + off + refilled, v.at, true
+	rate := b.rated()
+	if v.charged { // as of when it was let in
+		since := b.charged - v.before
+		if !v.refused {
+			since -= v.own
+		}
+		filled := min(v.remaining+rate*(t-v.start).Seconds(), b.size())
+		low, high, seen, ok = filled-below-b.yield.of(max(0, since)), filled+off-max(0, since), v.start, true
+		if when == early {
+			return low, high, seen, ok
+		}
 	}
-	unseen, ok := b.recent.since(seen, t)
-	if !ok {
-		return 0, 0, seen, false // told far too late
+	seen = v.at - min(transit, v.at-v.start)
+	unseen, known := b.recent.since(seen, t)
+	if !known || when == early {
+		return 0, 0, seen, false // told far too late, or of a time that cannot be counted from
 	}
 	if v.charged && !v.refused && v.start >= seen {
 		unseen -= v.own // has been answered, so it has been counted
@@ -111,39 +123,42 @@ func (b *bucket) bounds(t tick, v view) (low, high float64, seen tick, ok bool) 
 	if slot := v.at.Truncate(recentSlot) + recentSlot; slot <= t {
 		later, _ = b.recent.since(slot, t)
 	}
-	return v.remaining - below + refilled - b.yield.of(max(0, unseen)), v.remaining + off + refilled - later, seen, true
+	refilled := rate * (t - v.at).Seconds()
+	latest := v.remaining - below + refilled - b.yield.of(max(0, unseen))
+	if !ok || when == late {
+		low = latest
+	}
+	return min(low, latest), v.remaining + off + refilled - later, seen, true
 }
 
-// raise lifts the level towards low.
-func (b *bucket) raise(t tick, v view, low float64, seen tick) (set bool) {
-	if low <= b.level {
-		return false
-	}
-	if b.stale(v) {
-		// It may speak of when the attempt began. Then all that was charged
-		// since is to come off.
-		old := b.level
-		if v.charged && v.kind != Output {
-			old = min(v.remaining+b.rated()*(t-v.start).Seconds(), b.size()) - b.error(v.kind) - (b.charged - v.before)
-		}
-		if old < low {
-			b.level = max(b.level, min(old, low), b.level+min((low-b.level)/2, b.rated()*raised.Seconds()))
-			return false
-		}
-	}
-	b.level, b.anchor = low, seen
-	return true
+// boundsOfOutput is bounds for what is counted as it comes. What has been
+// charged at once may be produced, in part, or not.
+func (b *bucket) boundsOfOutput(t tick, v view) (low, high float64, seen tick, ok bool) {
+	off := b.error(Output)
+	since := (b.rated() - b.flow.pace) * (t - v.at).Seconds()
+	return v.remaining - off + since - b.flow.upfront, v.remaining + off + since, v.at, b.speaks(v) != early
 }
 
-// stale reports whether an answer may speak of when the attempt began. Its
-// reset tells: it is when the bucket is full, so that, of a bucket whose size
-// is known, it is also the moment of which it speaks.
-func (b *bucket) stale(v view) bool {
-	if v.at-v.start <= fresh {
-		return false
+// moment is when an answer speaks of a level.
+type moment uint8
+
+const (
+	open  moment = iota // not known
+	early               // when the attempt was let in
+	late                // when the answer was sent
+)
+
+// speaks tells of when an answer speaks, by its reset: that is when the bucket
+// is full, so that, of a bucket whose size is known, it tells the time.
+func (b *bucket) speaks(v view) moment {
+	if v.at-v.start <= fresh || !v.dated {
+		return open
 	}
 	ago := b.depth - (v.remaining+b.error(v.kind))/(v.limit/60) - v.full
-	return !v.dated || ago > transit.Seconds()
+	if ago > transit.Seconds() {
+		return early
+	}
+	return late
 }
 
 // deepen learns how much the bucket holds: what is left and what refills until
