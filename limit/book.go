@@ -25,7 +25,7 @@ type Book struct {
 	scopes    *lru[string, *scope] // by credential
 	strangers *lru[string, *scope]
 	groups    *lru[groupKey, *group]
-	api       map[string]map[string]Rates // by organisation and class, as the Rate Limits API told
+	api       map[string]map[toldKey]Rates // by organisation, as the Rate Limits API told
 
 	reservations []reservation
 	free         []uint32
@@ -62,7 +62,7 @@ func NewBook(cfg Config) *Book {
 		scopes:    newLRU(func(s *scope) *node[string] { return &s.node }),
 		strangers: newLRU(func(s *scope) *node[string] { return &s.node }),
 		groups:    newLRU(func(g *group) *node[groupKey] { return &g.node }),
-		api:       map[string]map[string]Rates{},
+		api:       map[string]map[toldKey]Rates{},
 	}
 }
 
@@ -157,6 +157,7 @@ func (b *Book) group(t tick, k groupKey, s *scope, model string) *group {
 	for i := range g.buckets {
 		g.buckets[i].at = t
 	}
+	g.silent = k.role == ofClient || k.role == ofWorkspace // nothing is to be found out by trying
 	b.groups.put(k, g)
 	b.groups.trim(maxGroups, func(g *group) bool { return g.inFlight > 0 })
 	if k.role == ofCredential {

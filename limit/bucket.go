@@ -75,7 +75,7 @@ func (b *bucket) refill(t tick) {
 	}
 	used := b.flow.run(past)
 	if b.limited() {
-		b.level = min(b.size(), b.level+b.rated()*past-used)
+		b.level = min(b.size(), b.level+(b.rated()-b.flow.drain.rate)*past-used)
 	}
 }
 
@@ -89,13 +89,13 @@ func (b *bucket) wait(k Kind, n, pace, cushion float64) time.Duration {
 		return 0
 	}
 	if k == Output {
-		n = b.flow.need(n, pace, b.rated())
+		n = b.flow.need(n, pace, b.rated()-b.flow.drain.rate)
 	}
 	lack := min(n, b.size()-cushion) + cushion - b.level
 	if lack <= slack {
-		return 0
+		return b.flow.hold(b.at)
 	}
-	return seconds(lack / b.rated())
+	return max(b.flow.hold(b.at), seconds(lack/(b.rated()-b.flow.drain.rate)))
 }
 
 // charge takes n, and returns what had been charged before.
@@ -106,7 +106,7 @@ func (b *bucket) charge(t tick, k Kind, n, pace float64) (before float64) {
 	b.ledger.Outstanding += n
 	b.charged += n
 	if k == Output {
-		b.flow.start(n, pace)
+		b.flow.start(t, n, pace)
 		if pace > 0 {
 			return before
 		}
@@ -126,7 +126,9 @@ func (b *bucket) correct(t tick, held, actual float64, seen bool) {
 	b.refill(t)
 	b.ledger.Outstanding += actual - held
 	b.ledger.Refunded += held - actual
-	b.yield.learn(held, actual)
+	if actual > 0 { // what never counted says nothing of what does
+		b.yield.learn(held, actual)
+	}
 	if actual < held {
 		b.ramp.use(t, actual-held)
 	}

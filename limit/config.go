@@ -116,18 +116,20 @@ func (b *Book) configure(t tick, g *group) {
 		if !ok && g.ours {
 			r = b.cfg.Models
 		}
-		b.usually(t, g, Configured, ratesOf(r, g.key.class))
-		b.usually(t, g, API, b.api[g.key.owner][g.key.class])
+		b.usually(t, g, ratesOf(r, g.key.class))
 	case ofCredential:
 		if g.ours {
-			b.usually(t, g, Configured, ratesOf(b.cfg.Models, g.key.class))
+			b.usually(t, g, ratesOf(b.cfg.Models, g.key.class))
 		}
+	}
+	if g.key.role == ofOrganization || g.key.role == ofWorkspace {
+		g.know(t, API, b.api[g.key.owner][toldKey{g.key.workspace, g.key.class, g.key.fast}])
 	}
 }
 
-// usually applies rates that are not those of fast mode.
-func (b *Book) usually(t tick, g *group, from Source, r Rates) {
+// usually applies configured rates, which are not those of fast mode.
+func (b *Book) usually(t tick, g *group, r Rates) {
 	if !g.key.fast {
-		g.know(t, from, r)
+		g.know(t, Configured, r)
 	}
 }

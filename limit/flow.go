@@ -1,5 +1,7 @@
 package limit
 
+import "time"
+
 // flow is the output that is being produced. Upstream counts it as it comes,
 // so charging an answer of a minute when it begins would leave half a minute
 // of the limit unused for ever: as much as is always in flight.
@@ -22,6 +24,54 @@ type flow struct {
 	promised float64 // not produced yet, of attempts with a pace
 	running  int     // attempts with a pace
 	upfront  float64 // charged when it began, of attempts without
+	drain    drain
+	dry      bool // the last answer showed nothing left
+	unseen   int  // attempts let in since
+	let      tick // when the last of them was
+}
+
+// drain is how much a second others take of the output, as far as levels show
+// it. Of requests and input it is enough to keep some of the level back, since
+// each attempt takes its part of it. Of output an attempt takes nothing when
+// it begins: levels that are right at every look would still let too many in.
+type drain struct {
+	rate  float64
+	sum   float64 // by how much levels were lower than ours, less by how much higher, since begin
+	begin tick
+}
+
+// drainEvery is how long levels are looked at before they say anything: they
+// are rounded to a thousand. A guess.
+const drainEvery = 3 * time.Second
+
+func (d *drain) learn(t tick, lower, most float64) {
+	d.sum += lower
+	if past := t - d.begin; past >= drainEvery {
+		d.rate = max(0, min(most, d.rate+d.sum/max(past, drainEvery).Seconds()))
+		d.sum, d.begin = 0, t
+	}
+}
+
+// dryFor is how long an attempt that was let in on an empty bucket may take to
+// tell what is left, before another is. A guess: an answer begins in a second.
+const dryFor = 1500 * time.Millisecond
+
+// hold is how long a further attempt waits because the last answer showed an
+// empty bucket, and nobody has seen more since.
+func (f *flow) hold(t tick) time.Duration {
+	if !f.dry || f.unseen == 0 || t >= f.let+dryFor {
+		return 0
+	}
+	return f.let + dryFor - t
+}
+
+// see notes what an answer showed.
+func (f *flow) see(t tick, v view, off, lower, rate float64) {
+	if v.kind != Output {
+		return
+	}
+	f.dry, f.unseen = v.remaining <= off, 0
+	f.drain.learn(t, lower, 0.9*rate)
 }
 
 // run lets time pass and returns what was produced.
@@ -46,7 +96,9 @@ func (f *flow) need(n, pace, rate float64) float64 {
 	return max(1, n+fall)
 }
 
-func (f *flow) start(n, pace float64) {
+func (f *flow) start(t tick, n, pace float64) {
+	f.unseen++
+	f.let = t
 	if pace <= 0 {
 		f.upfront += n
 		return

@@ -202,6 +202,7 @@ func (g *group) absorb(t tick, o *group) {
 	g.paused, g.wary = max(g.paused, o.paused), max(g.wary, o.wary)
 	g.open = max(g.open, o.open)
 	g.silent = g.silent && o.silent
+	g.usual = g.usual || o.usual
 	for k := range g.buckets {
 		g.buckets[k].absorb(t, &o.buckets[k])
 	}

@@ -159,7 +159,7 @@ func (d demand) run(tb testing.TB) outcome {
 		u.step(tickLength.Seconds())
 		if at%time.Second == 0 {
 			out.usedAt[int(at/time.Second)] = u.used
-			if at%(10*time.Second) == 0 {
+			if at%(10*time.Second) == 0 || at > 178*time.Second && at < 200*time.Second {
 				line := fmt.Sprintf("%4.0fs upstream %.0f used %.0f running %d queue %d 429 %d", at.Seconds(), u.level, u.used, len(u.running), len(queue), len(refusals))
 				for _, g := range book.Groups(now) {
 					for _, b := range g.Buckets {
@@ -310,7 +310,7 @@ var demands = map[string]demand{
 }
 
 func (d demand) with(f func(*demand)) demand {
-	d.workers, d.length, d.pace, d.depth, d.wrong, d.bias, d.seed = 200, 10*time.Minute, 30, 60, 0.1, 1, 1
+	d.workers, d.length, d.pace, d.depth, d.wrong, d.bias, d.seed = 200, 10*time.Minute, 30, 60, 0.1, 1, d.seed+1
 	f(&d)
 	return d
 }
@@ -367,6 +367,7 @@ func TestLoop_odd(t *testing.T) {
 		{"wrong0.3", func(d *demand) { d.wrong = 0.3 }},
 		{"failing", func(d *demand) { d.failing = 0.05 }},
 		{"depth2", func(d *demand) { d.depth = 2 }},
+		{"fast", func(d *demand) { d.pace = 600; d.otpm *= 20; d.rpm *= 20; d.itpm *= 20 }},
 		{"slow", func(d *demand) { d.pace = 10; d.workers = 600 }},
 		{"small", func(d *demand) { d.rpm /= 20; d.itpm /= 20; d.otpm /= 20; d.workers /= 20 }},
 		{"foreign", func(d *demand) {
@@ -389,6 +390,7 @@ func TestLoop_odd(t *testing.T) {
 		}},
 	} {
 		for name, d := range demands {
+			d.seed = 5
 			for _, plain := range []bool{false, true} {
 				for _, known := range []bool{true, false} {
 					e := d.with(func(d *demand) {

@@ -40,6 +40,9 @@ func (b *Book) Observe(now time.Time, id ID, a Response) {
 		return
 	}
 	t := b.tick(now)
+	if a.At.IsZero() {
+		a.At = now
+	}
 	b.identify(t, r, a)
 	if b.cfg.Fixed || r.groups[0] == nil {
 		return
@@ -133,7 +136,6 @@ func (b *Book) tightest(t tick, r *reservation, g *group, a Response, refused bo
 	own, ok := b.groups.get(k)
 	if !ok {
 		own = b.group(t, k, r.scope, "")
-		own.sure = true
 	}
 	if r.groups[1] == nil { // it is charged there from now on
 		r = &reservation{start: r.start}
@@ -178,13 +180,14 @@ func (b *Book) see(t tick, r *reservation, g *group, k Kind, w claude.Window, a 
 const (
 	surprising = 0.01
 	remembered = 10 * time.Second
+	drained    = 0.05 // of the rate, known to be taken by others
 )
 
 func (g *group) suspect(t tick, b *bucket, surprise float64) {
 	b.surprise *= math.Exp(-(t - b.surprised).Seconds() / remembered.Seconds())
 	b.surprise += surprise
 	b.surprised = t
-	if b.surprise > surprising*b.rated()*60 {
+	if b.surprise > surprising*b.rated()*60 || b.flow.drain.rate > drained*b.rated() {
 		g.wary = t + wariness
 	}
 }

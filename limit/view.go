@@ -57,20 +57,25 @@ func (b *bucket) see(t tick, v view) (set bool, surprise float64) {
 		return false, surprise
 	}
 	low, high, seen, ok := b.bounds(t, v)
-	switch {
-	case !ok:
+	if !ok {
 		return false, 0
+	}
+	low = min(low, b.size())
+	switch {
 	case !known:
-		b.level, b.anchor = min(b.size(), low), seen
+		b.level, b.anchor = low, seen
 		return true, 0
 	case b.level > high+slack:
 		surprise = b.level - high
+		b.flow.see(t, v, b.error(v.kind), surprise, b.rated())
 		b.level, b.anchor = low, seen
 		return true, surprise
-	case b.level < min(low, b.size()):
-		b.level, b.anchor = min(low, b.size()), seen
+	case b.level < low:
+		b.flow.see(t, v, b.error(v.kind), b.level-low, b.rated())
+		b.level, b.anchor = low, seen
 		return true, 0
 	}
+	b.flow.see(t, v, b.error(v.kind), 0, b.rated())
 	return false, 0
 }
 
@@ -135,7 +140,7 @@ func (b *bucket) bounds(t tick, v view) (low, high float64, seen tick, ok bool) 
 // charged at once may be produced, in part, or not.
 func (b *bucket) boundsOfOutput(t tick, v view) (low, high float64, seen tick, ok bool) {
 	off := b.error(Output)
-	since := (b.rated() - b.flow.pace) * (t - v.at).Seconds()
+	since := (b.rated() - b.flow.drain.rate - b.flow.pace) * (t - v.at).Seconds()
 	return v.remaining - off + since - b.flow.upfront, v.remaining + off + since, v.at, b.speaks(v) != early
 }
 
