@@ -22,6 +22,7 @@ var mayUse = map[string][]string{
 	"retry":    {},
 	"breaker":  {},
 	"queue":    {},
+	"limit":    {"claude"}, // headers, usage and model classes; how answers are judged it is told
 	"stream":   {"claude"},
 	"observe":  {"claude"},
 	"assemble": {"claude", "internal/rawjson"},

@@ -1,0 +1,152 @@
+package limit
+
+import "time"
+
+// flow is the output that is being produced. Upstream counts it as it comes,
+// so charging an answer of a minute when it begins would leave half a minute
+// of the limit unused for ever: as much as is always in flight.
+//
+// Instead each attempt adds its pace. The level falls by the sum of them, and
+// what is still to come is promised. Let r be the rate, p the paces together
+// and O what is promised. While p ≤ r the level cannot fall. If p is more, and
+// the answers that run are at all stages of their length alike, the paces fall
+// to nothing evenly within 2·O/p, and until they are at r the level falls by
+//
+//	O · (1 − r/p)²
+//
+// An attempt is let in if the level is at least that, with its own pace and
+// output added. The worst that can come is that all end at the same moment: a
+// fall of O · (1 − r/p), which is more by at most O/4. That much debt is what
+// it can be wrong by; upstream then lets nobody in until it is paid, and so do
+// we. An attempt of unknown pace is charged at once.
+type flow struct {
+	pace     float64 // tokens per second
+	promised float64 // not produced yet, of attempts with a pace
+	running  int     // attempts with a pace
+	upfront  float64 // charged when it began, of attempts without
+	drain    drain
+	dry      bool // the last answer showed nothing left
+	unseen   int  // attempts let in since
+	let      tick // when the last of them was
+}
+
+// drain is how much a second others take of the output, as far as levels show
+// it. Of requests and input it is enough to keep some of the level back, since
+// each attempt takes its part of it. Of output an attempt takes nothing when
+// it begins: levels that are right at every look would still let too many in.
+type drain struct {
+	rate  float64
+	sum   float64 // by how much levels were lower than ours, less by how much higher, since begin
+	begin tick
+}
+
+// drainEvery is how long levels are looked at before they say anything: they
+// are rounded to a thousand. A guess.
+const drainEvery = 3 * time.Second
+
+func (d *drain) learn(t tick, lower, most float64) {
+	d.sum += lower
+	if past := t - d.begin; past >= drainEvery {
+		d.rate = max(0, min(most, d.rate+d.sum/max(past, drainEvery).Seconds()))
+		d.sum, d.begin = 0, t
+	}
+}
+
+// dryFor is how long an attempt that was let in on an empty bucket may take to
+// tell what is left, before another is. A guess: an answer begins in a second.
+const dryFor = 1500 * time.Millisecond
+
+// hold is how long a further attempt waits because the last answer showed an
+// empty bucket, and nobody has seen more since.
+func (f *flow) hold(t tick) time.Duration {
+	if !f.dry || f.unseen == 0 || t >= f.let+dryFor {
+		return 0
+	}
+	return f.let + dryFor - t
+}
+
+// see notes what an answer showed.
+func (f *flow) see(t tick, v view, off, lower, rate float64) {
+	if v.kind != Output {
+		return
+	}
+	f.dry, f.unseen = v.remaining <= off, 0
+	f.drain.learn(t, lower, 0.9*rate)
+}
+
+// run lets time pass and returns what was produced.
+func (f *flow) run(seconds float64) float64 {
+	n := f.pace * seconds
+	f.promised = max(0, f.promised-n)
+	return n
+}
+
+// need is the level that lets an answer of n in. There must be some left even
+// for one that begins later: upstream refuses it otherwise.
+func (f *flow) need(n, pace, rate float64) float64 {
+	promised, total := f.promised, f.pace+pace
+	if pace > 0 {
+		promised, n = promised+n, 0
+	}
+	fall := 0.0
+	if total > rate {
+		over := 1 - rate/total
+		fall = promised * over * over
+	}
+	return max(1, n+fall)
+}
+
+func (f *flow) start(t tick, n, pace float64) {
+	f.unseen++
+	f.let = t
+	if pace <= 0 {
+		f.upfront += n
+		return
+	}
+	f.pace += pace
+	f.promised += n
+	f.running++
+}
+
+// end takes an attempt out that has run for so many seconds, and returns what
+// it has been charged so far.
+func (f *flow) end(n, pace, seconds float64) (charged float64) {
+	if pace <= 0 {
+		f.upfront = max(0, f.upfront-n)
+		return n
+	}
+	charged = pace * seconds
+	f.running--
+	f.pace = max(0, f.pace-pace)
+	f.promised = max(0, f.promised-n+charged)
+	if f.running == 0 { // what rounding has left over
+		f.pace, f.promised = 0, 0
+	}
+	return charged
+}
+
+// settleOutput replaces what an answer was expected to produce by what it has.
+// What it was charged beyond or below that is corrected, as far as no answer
+// has shown the level since: of a run of a minute that was last seen ten
+// seconds ago, a sixth.
+func (b *bucket) settleOutput(t tick, r *reservation, reserved, actual float64) {
+	b.refill(t)
+	ran := (t - r.start).Seconds()
+	charged := b.flow.end(reserved, r.cost.pace, ran)
+	b.ledger.Refunded += reserved - actual
+	b.ledger.Outstanding += actual - reserved
+	b.close(actual)
+	if !b.limited() {
+		return
+	}
+	unseen := 1.0
+	if b.anchor > r.start && ran > 0 {
+		unseen = (t - b.anchor).Seconds() / ran
+	}
+	if r.cost.pace <= 0 {
+		b.level += charged - actual*unseen // an anchor leaves all of it charged
+	} else {
+		b.level += (charged - actual) * unseen
+	}
+	b.level = min(b.size(), b.level)
+}
