@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/evenkeel-dev/evenkeel/classify"
+	"github.com/evenkeel-dev/evenkeel/claude"
 )
 
 // FuzzMachine plays random histories against the invariants in the package
@@ -76,7 +77,7 @@ func playHistory(t *testing.T, r *rand.Rand) {
 		case Deliver:
 			if !a.Ended {
 				now = now.Add(seconds(100))
-				m.Content(ctx, now)
+				m.Content(ctx, now, claude.Usage{})
 				if r.IntN(3) == 0 { // it breaks, and the rest is asked for
 					if next, ok := m.Resume(ctx, now, lost, now.Add(seconds(300))); ok {
 						if a, c.Deadline = next, m.Deadline(); a.Kind != Wait {

@@ -41,6 +41,8 @@ import (
 
 	"github.com/evenkeel-dev/evenkeel/backoff"
 	"github.com/evenkeel-dev/evenkeel/classify"
+	"github.com/evenkeel-dev/evenkeel/claude"
+	"github.com/evenkeel-dev/evenkeel/limit"
 )
 
 // Policy is what holds for every call. It is read only.
@@ -83,6 +85,8 @@ type Call struct {
 	Once     bool          // the body cannot be sent again: one attempt
 	Repeat   bool          // the caller itself is retrying
 	Fast     bool          // fast mode
+	Caller   Caller
+	Cost     Cost
 }
 
 // Kind is what an [Action] asks for.
@@ -146,6 +150,7 @@ type Machine struct {
 	health   classify.Health  // of the last attempt
 	stored   bool             // an answer of an earlier attempt is kept
 	last     classify.Verdict // of the last attempt judged
+	used     claude.Usage     // what the attempt that is out has cost, as far as is known
 	news     State            // the last reply in which the breaker had moved
 }
 
@@ -320,12 +325,25 @@ func (m *Machine) Resume(ctx context.Context, now time.Time, v classify.Verdict,
 	return m.again(ctx, now, v, false)
 }
 
-// Content tells that the answer being delivered has brought content.
-func (m *Machine) Content(ctx context.Context, now time.Time) {
+// Answered tells what the headers of the answer to the attempt that was sent say.
+func (m *Machine) Answered(ctx context.Context, now time.Time, r limit.Response) {
 	if m.ticket.ID != 0 {
-		m.adm.Content(ctx, now, m.ticket)
+		m.adm.Answered(ctx, now, m.ticket, r)
 	}
 }
+
+// Content tells that the answer has brought content, and what it has told of
+// its cost.
+func (m *Machine) Content(ctx context.Context, now time.Time, used claude.Usage) {
+	m.used = used
+	if m.ticket.ID != 0 {
+		m.adm.Content(ctx, now, m.ticket, used)
+	}
+}
+
+// Used tells what the attempt that was sent has cost, as far as it is known. It
+// is to be told before Judge or Finish.
+func (m *Machine) Used(u claude.Usage) { m.used = u }
 
 // Finish tells how the delivered answer ended. Called again it does nothing.
 func (m *Machine) Finish(ctx context.Context, now time.Time, v classify.Verdict) {
@@ -359,6 +377,7 @@ func (m *Machine) settle(ctx context.Context, now time.Time, end End) Settled {
 		end.PauseUntil = now.Add(v.RetryAfter)
 	}
 	t := m.ticket
+	end.Usage, m.used = m.used, claude.Usage{}
 	m.ticket = Ticket{}
 	s := m.adm.Settle(ctx, now, t, end)
 	m.hear(s.State)
@@ -436,6 +455,7 @@ func (m *Machine) need() Need {
 		Call: m.call.ID, Key: m.call.Key, Scope: m.call.Scope, Class: m.call.Class,
 		Arrived: m.call.Arrived, Deadline: m.call.Deadline, Attempt: m.attempts + 1,
 		Price: m.price, Purse: m.purse, Paid: m.paid, Counted: m.counted, Repeat: m.call.Repeat, Fast: m.call.Fast,
+		Caller: m.call.Caller, Cost: m.call.Cost,
 	}
 }
 

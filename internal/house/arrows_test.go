@@ -22,6 +22,7 @@ var mayUse = map[string][]string{
 	"retry":    {},
 	"breaker":  {},
 	"queue":    {},
+	"concurrency": {},
 	"limit":    {"claude"}, // headers, usage and model classes; how answers are judged it is told
 	"stream":   {"claude"},
 	"observe":  {"claude"},
@@ -29,7 +30,7 @@ var mayUse = map[string][]string{
 	"resume":   {"claude", "internal/rawjson", "stream"}, // stream: what an event is
 
 	// The one path.
-	"call":     {"backoff", "breaker", "classify", "claude", "observe", "retry"}, // observe: the types of a snapshot
+	"call":     {"backoff", "breaker", "classify", "claude", "concurrency", "limit", "observe", "queue", "retry"}, // observe: the types of a snapshot
 	"evenkeel": {"assemble", "backoff", "call", "classify", "claude", "observe", "resume", "stream"},
 
 	// Those who stand in front of it.
