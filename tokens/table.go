@@ -105,12 +105,6 @@ func (l *lanes) flush(packed uint64) {
 	l[3] += packed >> 48
 }
 
-// byte adds one byte and returns it, as the one before the next.
-func (t *table) byte(to *lanes, prev, cur byte) byte {
-	to.flush(t.pair[uint16(cur)<<8|uint16(prev)])
-	return cur
-}
-
 // sum adds a text that follows the byte prev, and returns its last byte.
 func (t *table) sum(to *lanes, prev byte, p []byte) byte {
 	x := uint64(prev)
@@ -138,57 +132,4 @@ func (t *table) tail(to *lanes, prev byte, p []byte) byte {
 	}
 	to.flush(a)
 	return prev
-}
-
-// Patterns of eight bytes at once.
-const (
-	ones        = 0x0101010101010101
-	highs       = 0x8080808080808080
-	quotes      = '"' * ones
-	backslashes = '\\' * ones
-)
-
-// special is not 0 if one of the bytes of v is a quote or a backslash.
-func special(v uint64) uint64 {
-	q, b := v^quotes, v^backslashes
-	return ((q-ones)&^q | (b-ones)&^b) & highs
-}
-
-// sumPlain is sum for the contents of a JSON string: it stops before the first
-// quote or backslash, and returns how many bytes it has taken and the last of
-// them. One look at each word for both, in passing, costs less than a search
-// of its own.
-func (t *table) sumPlain(to *lanes, prev byte, p []byte) (int, byte) {
-	x, n := uint64(prev), 0
-	for {
-		var a, b uint64
-		q := p[n:min(len(p), n+burst)]
-		whole := len(q)
-		for len(q) >= 8 {
-			v := binary.LittleEndian.Uint64(q)
-			if special(v) != 0 {
-				break
-			}
-			a += t.pair[uint16(v<<8|x)] + t.pair[uint16(v>>8)] + t.pair[uint16(v>>24)] + t.pair[uint16(v>>40)]
-			b += t.pair[uint16(v)] + t.pair[uint16(v>>16)] + t.pair[uint16(v>>32)] + t.pair[uint16(v>>48)]
-			x = v >> 56
-			q = q[8:]
-		}
-		n += whole - len(q)
-		if len(q) == 0 && whole == burst {
-			to.flush(a + b)
-			continue
-		}
-		// What is left is the end of p, or holds a byte to stop at.
-		for _, c := range q {
-			if c == '"' || c == '\\' {
-				break
-			}
-			a += t.pair[uint16(c)<<8|uint16(x)]
-			x = uint64(c)
-			n++
-		}
-		to.flush(a + b)
-		return n, byte(x)
-	}
 }

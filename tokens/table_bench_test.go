@@ -35,21 +35,3 @@ func BenchmarkText(b *testing.B) {
 		})
 	}
 }
-
-func BenchmarkPlain(b *testing.B) {
-	for name, text := range contents() {
-		b.Run("content="+name, func(b *testing.B) {
-			b.SetBytes(int64(len(text)))
-			b.ReportAllocs()
-			t := tables[Claude47]()
-			for b.Loop() {
-				var l lanes
-				p := text
-				for len(p) > 0 {
-					n, _ := t.sumPlain(&l, ' ', p)
-					p = p[min(n+1, len(p)):]
-				}
-			}
-		})
-	}
-}
