@@ -18,6 +18,7 @@ var mayUse = map[string][]string{
 	// Facts and pure decisions: no clock, no HTTP of their own, no goroutine.
 	"claude":   {},
 	"backoff":  {},
+	"tokens":   {},
 	"classify": {"claude"},
 	"retry":    {},
 	"breaker":  {},

@@ -1,0 +1,78 @@
+package tokens
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// bodies are the contents of [contents] as messages, and what else a body can
+// be full of.
+func bodies(tb testing.TB) map[string][]byte {
+	message := func(content any) []byte {
+		b, err := json.Marshal(map[string]any{
+			"model": "claude-opus-5-5", "max_tokens": 1024,
+			"messages": []any{map[string]any{"role": "user", "content": content}},
+		})
+		if err != nil {
+			tb.Fatal(err)
+		}
+		return b
+	}
+	all := map[string][]byte{}
+	for name, text := range contents() {
+		all[name] = message(strings.ToValidUTF8(string(text), "?"))
+	}
+	prose := contents()["prose"][:200_000]
+	escaped := strings.Builder{}
+	for _, c := range prose {
+		fmt.Fprintf(&escaped, `\u%04x`, c)
+	}
+	all["escaped"] = []byte(strings.Replace(string(message("KEEL")), "KEEL", escaped.String(), 1))
+	all["newlines"] = message(strings.Repeat("\n", 500_000))
+	all["code"] = message(strings.Repeat("\tif err != nil {\n\t\treturn fmt.Errorf(\"keel: %w\", err)\n\t}\n", 20_000))
+	image := append([]byte("\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x04\x00\x00\x00\x03\x00"), contents()["random"]...)
+	all["image"] = message([]any{map[string]any{"type": "image", "source": map[string]any{
+		"type": "base64", "media_type": "image/png", "data": base64.StdEncoding.EncodeToString(image),
+	}}})
+	all["pdf"] = message([]any{map[string]any{"type": "document", "source": map[string]any{
+		"type": "base64", "media_type": "application/pdf", "data": base64.StdEncoding.EncodeToString(append([]byte("%PDF-1.7\n"), image...)),
+	}}})
+	schema := map[string]any{
+		"name": "read_file", "description": "Reads a file and returns its text.",
+		"input_schema": map[string]any{"type": "object", "properties": map[string]any{"path": map[string]any{"type": "string", "description": "Where the file is."}}, "required": []string{"path"}},
+	}
+	tools := make([]any, 3000)
+	for i := range tools {
+		tools[i] = schema
+	}
+	b, err := json.Marshal(map[string]any{"tools": tools, "messages": []any{}})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	all["tools"] = b
+	return all
+}
+
+func BenchmarkScanner(b *testing.B) {
+	for name, body := range bodies(b) {
+		for _, hint := range []string{"claude-opus-5-5", ""} {
+			b.Run("content="+name+"/hinted="+fmt.Sprint(hint != ""), func(b *testing.B) {
+				b.SetBytes(int64(len(body)))
+				b.ReportAllocs()
+				var s Scanner
+				for b.Loop() {
+					s.Reset(hint)
+					for p := body; len(p) > 0; {
+						n := min(len(p), 32<<10) // as a copy from a connection writes
+						_, _ = s.Write(p[:n])
+						p = p[n:]
+					}
+					_ = s.Scan()
+				}
+			})
+		}
+	}
+}
