@@ -72,6 +72,8 @@ func (x *exchange) checkPlain(o *classify.Outcome) error {
 	if !claude.ScanBody(doc).Complete {
 		return ErrTruncated
 	}
+	x.used.Merge([]byte(gjson.GetBytes(doc, "usage").Raw))
+	x.served = gjson.GetBytes(doc, "model").Str
 	if gjson.GetBytes(doc, "type").Str == "error" {
 		o.Fault, o.Error = classify.FaultErrorEvent, claude.ParseError(doc)
 		x.becomes(o.Error.Type.Status(), doc) // should it be the last word: with 200 nobody would see it
@@ -166,7 +168,7 @@ func (x *exchange) deliver(a call.Action) *http.Response {
 		b.side = newSideReader(resp.Header)
 	}
 	if resp.StatusCode/100 == 2 && !a.Ended {
-		x.machine.Content(x.ctx, now)
+		x.machine.Content(x.ctx, now, x.used)
 	}
 	resp.Body = b
 	x.show("streaming", "", time.Time{})

@@ -35,7 +35,6 @@ const maxPassedOn = 256
 type assembly struct {
 	asked []byte // the body as the caller sent it; nil if it can be had again
 	lossy error  // why the answer cannot be had this way; nil
-	usage claude.Usage
 }
 
 // openAssembly has a plain call sent as a stream, if it may be.
@@ -92,7 +91,7 @@ func (x *exchange) assemble(at *attempt) {
 	o.Now = time.Now()
 	_ = x.resp.Body.Close()
 	s := events.State()
-	x.plain.usage = s.Usage
+	x.used, x.served = s.Usage, s.Model
 	var answer []byte
 	if lost == nil && s.Whole() {
 		answer, lost = m.JSON()
@@ -128,7 +127,7 @@ func (x *exchange) drain(events *stream.Reader, lost *error) error {
 		}
 		if !told && events.State().Content {
 			told = true
-			x.machine.Content(x.ctx, time.Now())
+			x.machine.Content(x.ctx, time.Now(), events.State().Usage)
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"github.com/evenkeel-dev/evenkeel/backoff"
 	"github.com/evenkeel-dev/evenkeel/call"
 	"github.com/evenkeel-dev/evenkeel/observe"
+	"github.com/evenkeel-dev/evenkeel/tokens"
 )
 
 // Config configures a [Transport]. The zero value is a working configuration:
@@ -41,9 +42,21 @@ type Config struct {
 
 	Timeouts Timeouts
 	Breaker  Breaker
+	Limits   Limits
 	Queue    Queue
 	Stream   Stream
 	Memory   Memory
+
+	// Concurrency bounds how many attempts are in flight to one upstream and
+	// model. The zero value bounds nothing until the upstream is overloaded by
+	// us, and then finds out how many it takes.
+	Concurrency Concurrency
+
+	// Counter counts the input tokens of messages before they are sent. nil
+	// means estimates of our own (package tokens), which take microseconds
+	// and learn from answers. One that asks the network is waited for, two
+	// seconds at most.
+	Counter tokens.Counter
 
 	// Log receives one WARN before each wait (at most one per model and
 	// second), one line per finished call, and refusals with a count. It is
@@ -70,8 +83,19 @@ type Timeouts struct {
 // Breaker configures the circuit breakers, one per upstream, path class and model.
 type Breaker = call.BreakerConfig
 
-// Queue bounds the calls that are held: by an open breaker, an empty budget or
-// a pause after a 429. Calls in their backoff are bounded by the budget.
+// Limits says what is known of the limits per minute before any answer has
+// told. The zero value learns them all: nothing need be configured.
+type Limits = call.Limits
+
+// Rates are limits per minute of requests, input and output tokens.
+type Rates = call.Rates
+
+// Concurrency bounds the attempts in flight.
+type Concurrency = call.Concurrency
+
+// Queue bounds the calls that are held: by a limit, an open breaker, an upstream
+// that takes no more, an empty budget or a pause after a 429. Calls in their
+// backoff are bounded by the budget.
 type Queue struct {
 	Depth   int           // 0 means 1,000
 	MaxWait time.Duration // of interactive calls; 0 means 30 s; the others wait as long as their deadline allows

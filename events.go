@@ -103,6 +103,12 @@ func (e *Error) refuse(a call.Action, timedOut bool) {
 		e.Code, e.Err = CodeQueueFull, ErrQueueFull
 	case call.HoldPause:
 		e.Code, e.Err = CodePaused, ErrPaused
+	case call.HoldLimit, call.HoldLearn, call.HoldTurn:
+		e.Code, e.Err = CodeLimit, ErrLimit
+	case call.HoldSize:
+		e.Code, e.Kind, e.Status, e.Err = CodeLimitSize, claude.InvalidRequest, 400, ErrLimitSize
+	case call.HoldSlot:
+		e.Code, e.Kind, e.Status, e.Err = CodeCrowded, claude.Overloaded, 529, ErrCrowded
 	case call.HoldBudget, call.HoldBackoff:
 		e.Code, e.Err = CodeMaxWait, ErrMaxWait
 	default:

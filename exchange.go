@@ -44,6 +44,8 @@ type exchange struct {
 	cur       *attempt
 	resp      *http.Response // answer of the current attempt
 	stored    *http.Response // last error answer of an earlier one; its body is in memory
+	used      claude.Usage   // of the current attempt, as far as it has told
+	served    string         // the model that its answer names
 	lastErr   error          // of the last attempt that brought no answer
 	requestID string
 	bodyErr   error // of the caller's body, where that ended the call
@@ -87,7 +89,9 @@ func (x *exchange) open() error {
 		return x.badBody(err)
 	}
 	x.desc.rewinds = x.body.rewinds()
-	x.body.describe(func(r io.Reader) { x.desc.scan(r, field(x.req.Header, "Content-Encoding")) })
+	x.body.describe(func(r io.Reader) {
+		x.desc.read(r, field(x.req.Header, "Content-Encoding"), x.t.estimator(x.desc.upstream))
+	})
 	x.desc.describeEffects(x.req.Method)
 	x.machine.Init(x.s.policy, x.s.admission, x.call())
 	x.openAssembly()
@@ -107,6 +111,7 @@ func (x *exchange) call() call.Call {
 		Key:   call.Key{Upstream: d.upstream, Path: d.path, Model: d.body.Model},
 		Scope: d.scope, Class: d.class, Arrived: x.arrived,
 		MaxWait: d.maxWait, Once: !d.rewinds, Repeat: d.repeat, Fast: d.body.Fast,
+		Caller: d.caller, Cost: x.cost(),
 	}
 	if d.path != claude.Other { // the rest is relayed without a total limit
 		x.total = x.arrived.Add(max(x.s.Timeouts.Total, d.firstByte(x.req.Method, x.s.Timeouts)))
@@ -225,7 +230,7 @@ func (x *exchange) attempt(start time.Time, a call.Action) bool {
 		at = new(attempt) // hooks of the one before may still be called
 	}
 	at.begin(x.ctx)
-	x.cur, x.resp = at, nil
+	x.cur, x.resp, x.used, x.served = at, nil, claude.Usage{}, ""
 	resp, err := x.send(at, start) //nolint:bodyclose // handed to the caller, kept, or closed when it is judged
 	now := time.Now()
 	x.held = holding{start: start, probe: a.Probe}
@@ -240,6 +245,7 @@ func (x *exchange) attempt(start time.Time, a call.Action) bool {
 		return true
 	}
 	x.resp = resp
+	x.machine.Answered(x.ctx, now, resp.StatusCode, resp.Header)
 	o.Status, o.Header = resp.StatusCode, resp.Header
 	if id := field(resp.Header, claude.HeaderRequestID); id != "" {
 		x.requestID = id

@@ -101,6 +101,7 @@ func (x *exchange) unhold(at *attempt) {
 	h := &x.held
 	o, s := &h.o, h.events.State()
 	o.Now = time.Now()
+	x.used, x.served = s.Usage, s.Model
 	if h.err == nil {
 		return
 	}
@@ -193,5 +194,6 @@ func (x *exchange) judge() call.Action {
 	h := &x.held
 	v := classify.Judge(h.o)
 	x.note(h.start, h.o.Now, h.o, v, h.probe)
+	x.machine.Used(x.used)
 	return x.machine.Judge(x.ctx, h.o.Now, v, x.resp != nil)
 }

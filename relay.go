@@ -183,8 +183,14 @@ func (b *body) finish(err error, silence time.Duration) error {
 	case o.Fault == classify.NoFault && !b.events.State().Finished:
 		b.tail = messageStop
 	}
-	if !b.ended {
-		b.x.machine.Finish(b.x.ctx, o.Now, classify.Judge(o))
+	if x := b.x; !b.ended {
+		if b.events != nil {
+			s := b.events.State()
+			x.used, x.served = s.Usage, s.Model
+		}
+		x.machine.Used(x.used)
+		x.machine.Finish(x.ctx, o.Now, classify.Judge(o))
+		x.learn(o.Now, x.used, x.served, o.Fault == classify.NoFault)
 	}
 	b.x.end(o.Now, nil)
 	return b.end

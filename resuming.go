@@ -195,14 +195,10 @@ func (b *body) lastEvent(f classify.Fault) []byte {
 }
 
 // usage is what the answer has told of its cost, that of an attempt which was
-// gone on with included; of a plain one nothing unless it was assembled, so
-// that its body need not be looked at.
+// gone on with included.
 func (x *exchange) usage() claude.Usage {
-	switch {
-	case x.plain != nil:
-		return x.plain.usage
-	case x.answer.events != nil:
+	if x.answer.events != nil {
 		return x.resumed.spent.Plus(x.answer.events.State().Usage)
 	}
-	return x.resumed.spent
+	return x.resumed.spent.Plus(x.used)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/evenkeel-dev/evenkeel/call"
 	"github.com/evenkeel-dev/evenkeel/observe"
+	"github.com/evenkeel-dev/evenkeel/tokens"
 )
 
 // Transport is an [http.RoundTripper] that knows how the Claude API fails.
@@ -29,8 +30,10 @@ type Transport struct {
 	log      atomic.Pointer[observe.Log]
 	swap     sync.Mutex // one Reconfigure at a time
 
-	mu   sync.Mutex
-	live exchange       // ring of the calls that live: a list costs less than a map
+	mu         sync.Mutex
+	live       exchange                     // ring of the calls that live: a list costs less than a map
+	estimators map[string]*tokens.Estimator // by upstream; at most maxEstimators
+
 	tags map[string]int // live calls of each tag; at most maxTags tags
 
 	passedOn map[string]struct{} // models whose streams cannot be assembled; at most maxPassedOn
@@ -80,7 +83,10 @@ func (t *Transport) Reconfigure(cfg Config) error {
 		}
 	}
 	if s.admission == nil {
-		m := call.MemoryConfig{Breaker: cfg.Breaker, RetryBudget: cfg.RetryBudget, QueueDepth: cfg.Queue.Depth}
+		m := call.MemoryConfig{
+			Breaker: cfg.Breaker, RetryBudget: cfg.RetryBudget, QueueDepth: cfg.Queue.Depth, MaxWait: cfg.Queue.MaxWait,
+			Limits: cfg.Limits, Concurrency: cfg.Concurrency,
+		}
 		memory := t.memory.Load()
 		if memory == nil {
 			memory = call.NewMemory(m)

@@ -3,6 +3,8 @@ package call
 import (
 	"time"
 
+	"github.com/evenkeel-dev/evenkeel/concurrency"
+	"github.com/evenkeel-dev/evenkeel/limit"
 	"github.com/evenkeel-dev/evenkeel/retry"
 )
 
@@ -11,6 +13,16 @@ import (
 func Deadline(arrived time.Time, timeout time.Duration) time.Time {
 	return retry.Deadline(arrived, timeout)
 }
+
+// Limits configures what is known of the limits before any answer has told, and
+// [Rates] are limits per minute.
+type (
+	Limits = limit.Config
+	Rates  = limit.Rates
+)
+
+// Concurrency bounds how many attempts are in flight to one upstream and model.
+type Concurrency = concurrency.Config
 
 // BreakerConfig configures the circuit breakers. Zero fields have the
 // defaults named; where zero must mean “none”, a negative value does.

@@ -36,6 +36,7 @@ package call
 import (
 	"context"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"time"
 
@@ -325,17 +326,20 @@ func (m *Machine) Resume(ctx context.Context, now time.Time, v classify.Verdict,
 	return m.again(ctx, now, v, false)
 }
 
-// Answered tells what the headers of the answer to the attempt that was sent say.
-func (m *Machine) Answered(ctx context.Context, now time.Time, r limit.Response) {
+// Answered tells the headers of the answer to the attempt that was sent, as
+// soon as they have come.
+func (m *Machine) Answered(ctx context.Context, now time.Time, status int, h http.Header) {
 	if m.ticket.ID != 0 {
-		m.adm.Answered(ctx, now, m.ticket, r)
+		m.adm.Answered(ctx, now, m.ticket, limit.Read(status, h, now))
 	}
 }
 
 // Content tells that the answer has brought content, and what it has told of
 // its cost.
 func (m *Machine) Content(ctx context.Context, now time.Time, used claude.Usage) {
-	m.used = used
+	if used.Known() {
+		m.used = used
+	}
 	if m.ticket.ID != 0 {
 		m.adm.Content(ctx, now, m.ticket, used)
 	}
@@ -410,7 +414,7 @@ func (m *Machine) giveUp(now time.Time, h Hold) Action {
 // it is known already, and so is what the budget ended; the rest is news.
 func (m *Machine) endWithout(why HoldReason) CallEnd {
 	switch why {
-	case HoldBreaker, HoldRamp, HoldPause, HoldBudget:
+	case HoldBreaker, HoldRamp, HoldPause, HoldBudget, HoldLimit, HoldLearn, HoldSize, HoldSlot, HoldTurn:
 		return Uncounted
 	}
 	if m.health != classify.Failure {

@@ -32,7 +32,7 @@ var mayUse = map[string][]string{
 
 	// The one path.
 	"call":     {"backoff", "breaker", "classify", "claude", "concurrency", "limit", "observe", "queue", "retry"}, // observe: the types of a snapshot
-	"evenkeel": {"assemble", "backoff", "call", "classify", "claude", "observe", "resume", "stream"},
+	"evenkeel": {"assemble", "backoff", "call", "classify", "claude", "observe", "resume", "stream", "tokens"},
 
 	// Those who stand in front of it.
 	"gateway": {"call", "claude", "evenkeel", "observe", "stream"},

@@ -202,6 +202,10 @@ func (r *Resolved) checkNumbers(fail failFunc, value valueFunc) {
 			Because("an answer that cannot be assembled is asked for again, plain").
 			Hint("retry: {max_attempts: 2}, or more"))
 	}
+	if r.Concurrency.Mode == "fixed" && r.Concurrency.Max == 0 {
+		fail("concurrency.mode", value("concurrency.mode", "is fixed, and concurrency.max is 0, which is no bound").
+			Hint("concurrency: {mode: fixed, max: 50}"))
+	}
 	if r.Breaker.ProbeEvery > r.Breaker.OpenFor {
 		fail("breaker.probe_every", value("breaker.probe_every", "is %v, longer than breaker.open_for, which is %v", r.Breaker.ProbeEvery, r.Breaker.OpenFor).
 			Hint("probe_every: 0 makes no probes while the breaker is open"))
@@ -244,8 +248,5 @@ func (r *Resolved) checkSupported(fail failFunc) {
 	}
 	if r.Store.Kind == "redis" {
 		unsupported("store.kind", "share state over Redis (store.kind: redis)", "store: {kind: memory}, one gateway for all callers")
-	}
-	if r.Concurrency.Max > 0 {
-		unsupported("concurrency.max", "limit concurrency (concurrency.max)", "concurrency: {max: 0}, which is no limit")
 	}
 }

@@ -27,8 +27,8 @@ type Config struct {
 	Timeouts    Timeouts    `yaml:"timeouts"`
 	Retry       Retry       `yaml:"retry"`
 	Breaker     Breaker     `yaml:"breaker"`
-	Limits      Limits      `yaml:"limits" later:"true"`
-	Concurrency Concurrency `yaml:"concurrency" later:"true"`
+	Limits      Limits      `yaml:"limits"`
+	Concurrency Concurrency `yaml:"concurrency"`
 	Queue       Queue       `yaml:"queue"`
 	Stream      Stream      `yaml:"stream"`
 	Memory      Memory      `yaml:"memory"`
@@ -92,7 +92,7 @@ type Limit struct {
 
 // Concurrency bounds how many calls are at the upstream at once.
 type Concurrency struct {
-	Mode string `yaml:"mode" oneof:"adaptive"`
+	Mode string `yaml:"mode" oneof:"adaptive fixed"`
 	Max  int    `yaml:"max" min:"0" max:"1000000"`
 }
 
@@ -133,7 +133,7 @@ type Client struct {
 	Priority    string           `yaml:"priority" oneof:"interactive normal batch"`
 	Weight      int              `yaml:"weight" min:"1" max:"1000"`
 	Paths       []string         `yaml:"paths"`
-	Limits      map[string]Limit `yaml:"limits" later:"true"`
+	Limits      map[string]Limit `yaml:"limits"`
 }
 
 // defaults implements defaulter: an entry of a list starts from these.

@@ -235,7 +235,7 @@ var catalogue = []Entry{
 	},
 	{
 		Code(evenkeel.CodeQueueFull), 6,
-		"queue.depth calls are held already, by an open breaker, an empty retry budget or a pause after a 429; one more would only wait longer.",
+		"queue.depth calls are held already, by a limit, an open breaker, an upstream that takes no more, an empty retry budget or a pause after a 429, and none of them has less right to wait than this one; or it had to make room for a call of a higher class.",
 		"Slow down the callers, or raise queue.depth if memory allows.",
 	},
 	{
@@ -247,6 +247,21 @@ var catalogue = []Entry{
 		Code(evenkeel.CodeDeadline), 6,
 		"The caller's deadline would have passed before an answer could come, so nothing more was sent.",
 		"Give the call more time (evenkeel-deadline, the SDK's timeout), or try again when the upstream is calm.",
+	},
+	{
+		Code(evenkeel.CodeLimit), 6,
+		"The organisation's limit of requests or tokens per minute is used up, as its answers tell, and the call may not wait until there is enough again. Nothing was sent: it would have been answered 429.",
+		"Wait as long as retry-after says, allow a longer wait (evenkeel-max-wait, evenkeel-deadline), or send less. evenkeel-priority decides who goes first.",
+	},
+	{
+		Code(evenkeel.CodeLimitSize), 1,
+		"The request has surely more input tokens than the organisation may send in a whole minute, so it can never pass.",
+		"Send less at once, or have the limit raised.",
+	},
+	{
+		Code(evenkeel.CodeCrowded), 6,
+		"The upstream is overloaded, fewer calls at once have been seen to help, and as many are in flight as it takes.",
+		"Wait as long as retry-after says, or send fewer at once.",
 	},
 	{
 		Code(evenkeel.CodePaused), 6,
