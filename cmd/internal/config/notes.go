@@ -21,11 +21,6 @@ func (r *Resolved) idle() {
 			changed = append(changed, l.path)
 		}
 	}
-	for _, c := range r.Clients {
-		if len(c.Limits) > 0 {
-			changed = append(changed, "clients."+c.Name+".limits")
-		}
-	}
 	if len(changed) > 0 {
 		r.Notes = append(r.Notes, Note{
 			At:   strings.Join(changed, ", "),
