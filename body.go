@@ -116,9 +116,9 @@ func (p *payload) describe(f func(io.Reader)) {
 	}
 }
 
-// whole returns the body that attempts send, which must rewind. It is not to
-// be changed.
-func (p *payload) whole() ([]byte, error) {
+// whole returns the body that attempts send, which must rewind and be no larger
+// than one that is kept. It is not to be changed.
+func (p *payload) whole(m Memory) ([]byte, error) {
 	if p.isKept || p.again == nil {
 		return p.kept, nil
 	}
@@ -127,8 +127,14 @@ func (p *payload) whole() ([]byte, error) {
 		return nil, err
 	}
 	defer body.Close()
-	return io.ReadAll(body)
+	b, err := io.ReadAll(io.LimitReader(body, m.Body+1))
+	if err == nil && int64(len(b)) > m.Body {
+		err = errLarge
+	}
+	return b, err
 }
+
+var errLarge = errors.New("body is larger than one that is kept")
 
 // replace makes further attempts send another body.
 func (p *payload) replace(body []byte) {

@@ -53,7 +53,7 @@ func (x *exchange) cost() call.Cost {
 
 // counted asks the configured counter; what it cannot count stays estimated.
 func (x *exchange) counted(e tokens.Estimate) tokens.Estimate {
-	body, err := x.body.whole()
+	body, err := x.body.whole(x.s.Memory)
 	if err != nil || len(body) == 0 {
 		return e
 	}

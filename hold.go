@@ -134,6 +134,7 @@ func (x *exchange) keepEvents(at *attempt, f classify.Fault) {
 		} else {
 			x.resp.Body = newBytes(events)
 			x.resp.ContentLength = -1
+			delete(x.resp.Header, "Content-Length")
 		}
 	} else {
 		x.lastErr, x.timedOut = ErrTruncated, timeout(f)
@@ -162,7 +163,7 @@ func (x *exchange) early() *http.Response {
 	x.dress(&resp, now, false)
 	x.announce(&resp)
 	b := &x.answer
-	b.x, b.at, b.src, b.status, b.late = x, x.cur, x.resp.Body, resp.StatusCode, true
+	b.at, b.src, b.status, b.late = x.cur, x.resp.Body, resp.StatusCode, true
 	x.show("streaming", "", time.Time{})
 	resp.Body = b
 	return &resp
@@ -185,8 +186,20 @@ func (b *body) abandon() {
 	x := b.x
 	<-x.held.done
 	x.unhold(x.cur)
-	_, err := x.perform(time.Now(), x.judge()) //nolint:bodyclose // there is none: the caller has left
+	_, err := x.perform(time.Now(), x.judge()) //nolint:bodyclose // it is b
+	if err == nil {                            // content had come when the caller left
+		b.drop()
+		_ = b.finish(errClosed, 0)
+	}
 	x.end(time.Now(), err)
+}
+
+// drop lets go of an answer that nobody will read.
+func (b *body) drop() {
+	if b.at != nil {
+		b.at.end(errClosed)
+	}
+	_ = b.src.Close()
 }
 
 // judge has the outcome of the current attempt judged.

@@ -39,7 +39,7 @@ type resumption struct {
 // mayResume tells that the call may have to go on with its stream.
 func (x *exchange) mayResume() bool {
 	return x.s.Stream.Resume && !x.resumed.done && x.desc.path == claude.Messages && x.desc.body.Stream &&
-		x.desc.rewinds && !encoded(x.req.Header)
+		x.desc.rewinds && !encoded(x.req.Header) && resume.Possible(x.desc.body.Model)
 }
 
 // events returns the events of the current attempt's answer.
@@ -94,7 +94,7 @@ func (b *body) resume(err error, silence time.Duration) bool {
 	}
 	request, err := x.continuing()
 	if err != nil {
-		r.verdict = err.Error()
+		r.verdict = "no_body" // its error may say anything, and this is for logs
 		if reason, ok := errors.AsType[resume.Reason](err); ok {
 			r.verdict = string(reason)
 		}
@@ -105,7 +105,7 @@ func (b *body) resume(err error, silence time.Duration) bool {
 
 // continuing makes the request that asks for the rest.
 func (x *exchange) continuing() ([]byte, error) {
-	sent, err := x.body.whole()
+	sent, err := x.body.whole(x.s.Memory)
 	if err != nil {
 		return nil, err
 	}
@@ -117,11 +117,14 @@ func (x *exchange) continuing() ([]byte, error) {
 func (b *body) again(o classify.Outcome, v classify.Verdict, request []byte) bool {
 	x := b.x
 	r := &x.resumed
+	r.spent = b.events.State().Usage
+	r.spent.Output = max(r.spent.Output, int(r.transcript.Output()))
+	x.machine.Used(r.spent)
 	ctx, leave := context.WithCancelCause(x.req.Context())
 	a, ok := x.machine.Resume(x.ctx, o.Now, v, o.Now.Add(x.s.Timeouts.Total))
 	if !ok {
 		leave(nil)
-		r.verdict = "no_further_attempt"
+		r.verdict, r.spent = "no_further_attempt", claude.Usage{}
 		return false
 	}
 	if x.leave != nil {
@@ -134,11 +137,10 @@ func (b *body) again(o classify.Outcome, v classify.Verdict, request []byte) boo
 		leave(errClosed)
 	}
 	b.mu.Unlock()
-	r.done, r.verdict, r.lost, r.spent = true, "resumed", bytes.Clone(b.lastEvent(o.Fault)), b.events.State().Usage
-	r.spent.Output = max(r.spent.Output, int(r.transcript.Output()))
-	b.at.end(errClosed)
-	_ = b.src.Close()
+	r.done, r.verdict, r.lost = true, "failed", bytes.Clone(b.lastEvent(o.Fault))
+	b.drop()
 	x.body.replace(request)
+	x.resp = nil // what was delivered is no answer to fall back on
 	x.out, x.total = true, o.Now.Add(x.s.Timeouts.Total)
 	b.events = nil
 	x.emit(observe.Event{Kind: observe.Resumed, Time: o.Now, Attempt: len(x.trail), Reason: string(v.Reason), Usage: r.spent})
@@ -154,6 +156,9 @@ func (b *body) landed(resp *http.Response, err error) {
 	b.late = false
 	closed := b.closed
 	b.mu.Unlock()
+	if closed && err == nil {
+		b.drop()
+	}
 	switch {
 	case err != nil:
 		b.done, b.end = true, io.EOF
@@ -165,11 +170,15 @@ func (b *body) landed(resp *http.Response, err error) {
 		}
 		x.end(time.Now(), err)
 	case b.events == nil:
-		b.tail = x.lastWords(resp, nil)
+		words := x.lastWords(resp, nil)
+		b.misfit = true
 		_ = b.finish(io.EOF, 0)
-		b.done, b.end = true, io.EOF
-	case x.resumed.done && x.resumed.trailer != nil:
-		x.resumed.trailer[HeaderResumed] = one
+		b.done, b.tail, b.end = true, words, io.EOF
+	case x.resumed.done:
+		x.resumed.verdict = "resumed"
+		if x.resumed.trailer != nil {
+			x.resumed.trailer[HeaderResumed] = one
+		}
 	}
 }
 
@@ -182,7 +191,7 @@ func (x *exchange) lastWords(resp *http.Response, err error) []byte {
 	case err != nil:
 		return x.failed(err)
 	}
-	return lateAnswer(resp, x.requestID)
+	return x.lateAnswer(resp)
 }
 
 // lastEvent is the error event that ends a stream which broke after content.

@@ -150,6 +150,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, errors.New("evenkeel: request has no URL")
 	}
 	x := &exchange{t: t, s: t.settings.Load(), req: r, arrived: time.Now()}
+	x.answer.x = x
 	x.id = call.ID(t.lastID.Add(1))
 	x.name = newName()
 	if err := x.open(); err != nil {

@@ -323,6 +323,11 @@ func (m *Machine) Resume(ctx context.Context, now time.Time, v classify.Verdict,
 	}
 	m.last, m.health = v, v.Health
 	m.call.Deadline = deadline
+	// Somebody is in the middle of reading: all waits together are no longer
+	// than one that is taken silently.
+	if longest := m.Waited(now) + m.policy.LongestWait; m.call.MaxWait == 0 || m.call.MaxWait > longest {
+		m.call.MaxWait = longest
+	}
 	return m.again(ctx, now, v, false)
 }
 

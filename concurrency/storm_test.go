@@ -1,6 +1,7 @@
 package concurrency
 
 import (
+	"cmp"
 	"container/heap"
 	"math/rand/v2"
 	"time"
@@ -14,8 +15,8 @@ var epoch = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 
 // storm is workers that make one call after another against an upstream with
 // so many places, on a virtual clock. The waits before retries are those of
-// backoff, and what pays for them is the budget of retry; the breaker is not
-// in it, and calls that wait for a place go by their arrival.
+// backoff, and what pays for them is the budget of retry. The breaker is not in
+// it, and calls that wait for a place go by their arrival.
 type storm struct {
 	now     time.Time
 	agenda  agenda
@@ -23,20 +24,22 @@ type storm struct {
 	r       *rand.Rand
 	answer  time.Duration // mean time of an answer; ± a half
 	places  func(time.Duration) int
-	noise   float64 // share of attempts refused whatever the load
-	slow    time.Duration
-	busy    int // attempts being served
+	noise   float64       // share of attempts refused whatever the load
+	slow    time.Duration // that a refusal takes; 0 means refusal
+	costs   time.Duration // that a refusal keeps a place busy
+	busy    int           // attempts being served
+	refuses int           // places that are busy refusing
+	shared  bool          // nothing is refused: beyond the places all answers take longer
 	limit   gate
 	budget  *retry.Budget
 	rule    rule
 	waiting waiting
-	asleep  bool // somebody will ask at the time that the limit has named
+	wakes   time.Time // when somebody asks because the limit has named a time
 
 	served   int // answers
 	attempts int
 	refused  int
 	failed   int // calls given up
-	tally    []func()
 }
 
 // refusal is how long a 529 takes: an edge that says so.
@@ -99,12 +102,13 @@ func (s *storm) pump() {
 	for len(s.waiting) > 0 && s.limit.Room(s.now) {
 		s.start(heap.Pop(&s.waiting).(*call))
 	}
-	if len(s.waiting) == 0 || s.asleep {
+	if len(s.waiting) == 0 {
 		return
 	}
-	if wait := s.limit.Wait(s.now); wait > 0 {
-		s.asleep = true
-		s.in(wait, func() { s.asleep = false; s.pump() })
+	at := s.now.Add(s.limit.Wait(s.now))
+	if at.After(s.now) && (!s.wakes.After(s.now) || at.Before(s.wakes)) {
+		s.wakes = at
+		s.in(at.Sub(s.now), s.pump)
 	}
 }
 
@@ -112,8 +116,18 @@ func (s *storm) start(c *call) {
 	slot := s.limit.Start(s.now)
 	s.attempts++
 	c.n++
-	if s.r.Float64() < s.noise || s.busy >= s.places(s.now.Sub(epoch)) {
-		s.in(max(refusal, s.slow), func() {
+	places := s.places(s.now.Sub(epoch))
+	noise := s.r.Float64() < s.noise
+	if s.shared && !noise {
+		s.share(c, slot, places)
+		return
+	}
+	if noise || s.busy+min(s.refuses, places*8/10) >= places { // a server that is hammered still serves some
+		if !noise && s.costs > 0 {
+			s.refuses++
+			s.in(s.costs, func() { s.refuses-- })
+		}
+		s.in(cmp.Or(s.slow, refusal), func() {
 			s.refused++
 			s.limit.End(s.now, slot, Overloaded)
 			s.again(c)
@@ -122,15 +136,42 @@ func (s *storm) start(c *call) {
 		return
 	}
 	s.busy++
-	took := time.Duration(float64(s.answer) * (0.5 + s.r.Float64()))
+	s.answers(c, slot, s.takes())
+}
+
+// takes draws the time of an answer.
+func (s *storm) takes() time.Duration {
+	return time.Duration(float64(s.answer) * (0.5 + s.r.Float64()))
+}
+
+// answers is an attempt that is answered after a while.
+func (s *storm) answers(c *call, slot Slot, after time.Duration) {
 	paid := c.paid
-	early := min(took, 5*time.Second) // an attempt in flight for so long counts as good
+	early := min(after, 5*time.Second) // an attempt in flight for so long counts as good
 	s.in(early, func() { s.budget.Deposit(max(paid, 1)) })
-	s.in(took, func() {
+	s.in(after, func() {
 		s.busy--
 		s.served++
 		s.limit.End(s.now, slot, Served)
 		s.call()
+		s.pump()
+	})
+}
+
+// share is an attempt that takes as much longer as there are more than places,
+// and is given up after s.slow.
+func (s *storm) share(c *call, slot Slot, places int) {
+	s.busy++
+	took := time.Duration(float64(s.takes()) * max(1, float64(s.busy)/float64(places)))
+	if took < s.slow {
+		s.answers(c, slot, took)
+		return
+	}
+	s.in(s.slow, func() {
+		s.busy--
+		s.refused++
+		s.limit.End(s.now, slot, Overloaded)
+		s.again(c)
 		s.pump()
 	})
 }
@@ -142,16 +183,26 @@ func (s *storm) again(c *call) {
 		s.call()
 		return
 	}
-	const price = 5
-	if s.rule.budget && !s.budget.Withdraw(s.now, price) {
-		s.failed++ // a caller would wait for the budget; here the worker has other calls to make
-		s.in(time.Second, s.call)
+	if s.rule.budget {
+		s.pay(c, s.now)
 		return
 	}
-	if s.rule.budget {
-		c.paid = price
-	}
 	s.in(s.rule.wait(c.n, s.r), func() { s.ask(c) })
+}
+
+// pay has a retry wait until the budget pays for it, for a minute at most.
+func (s *storm) pay(c *call, since time.Time) {
+	const price = 5
+	switch {
+	case s.budget.Withdraw(s.now, price):
+		c.paid = price
+		s.in(s.rule.wait(c.n, s.r), func() { s.ask(c) })
+	case s.now.Sub(since) >= time.Minute:
+		s.failed++
+		s.call()
+	default:
+		s.in(time.Second, func() { s.pay(c, since) })
+	}
 }
 
 func (s *storm) in(d time.Duration, do func()) {

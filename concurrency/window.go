@@ -8,14 +8,14 @@ import (
 // tickTime is the precision with which the age of attempts is known, horizon
 // the number of ticks after which it is not asked for any more.
 const (
-	tickTime = 100 * time.Millisecond
-	horizon  = 64
+	tickTime = 50 * time.Millisecond
+	horizon  = 200
 )
 
 // young counts the attempts in flight that may still be refused, by the tick
 // in which they started.
 type young struct {
-	ring [horizon + 1]int
+	ring [horizon + 1]int32
 	n    int
 	low  int64 // the oldest tick that may have any
 	high int64 // the newest that has had one
@@ -49,7 +49,7 @@ func (y *young) oldest() (tick int64, n int) {
 	}
 	for ; ; y.low++ {
 		if n := y.ring[y.low%int64(len(y.ring))]; n > 0 {
-			return y.low, n
+			return y.low, int(n)
 		}
 	}
 }
@@ -57,7 +57,7 @@ func (y *young) oldest() (tick int64, n int) {
 // drop forgets the attempts of a tick, and of those before it.
 func (y *young) drop(tick int64) {
 	at := &y.ring[tick%int64(len(y.ring))]
-	y.n -= *at
+	y.n -= int(*at)
 	*at = 0
 	y.low = tick + 1
 }

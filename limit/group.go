@@ -51,7 +51,7 @@ type group struct {
 // The slow start of a group of which nothing is known. What has been in
 // flight for a second has not been refused: 429s come before any work.
 const (
-	slowStart = 4           // in flight at first; a guess
+	slowStart = 8           // in flight at first; a guess
 	slowEvery = time.Second // the longest time to the next doubling; a guess
 )
 

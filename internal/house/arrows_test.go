@@ -16,19 +16,19 @@ import (
 // know facts; a new one needs a reason in the commit that draws it.
 var mayUse = map[string][]string{
 	// Facts and pure decisions: no clock, no HTTP of their own, no goroutine.
-	"claude":   {},
-	"backoff":  {},
-	"tokens":   {},
-	"classify": {"claude"},
-	"retry":    {},
-	"breaker":  {},
-	"queue":    {},
+	"claude":      {},
+	"backoff":     {},
+	"tokens":      {},
+	"classify":    {"claude"},
+	"retry":       {},
+	"breaker":     {},
+	"queue":       {},
 	"concurrency": {},
-	"limit":    {"claude"}, // headers, usage and model classes; how answers are judged it is told
-	"stream":   {"claude"},
-	"observe":  {"claude"},
-	"assemble": {"claude", "internal/rawjson"},
-	"resume":   {"claude", "internal/rawjson", "stream"}, // stream: what an event is
+	"limit":       {"claude"}, // headers, usage and model classes; how answers are judged it is told
+	"stream":      {"claude"},
+	"observe":     {"claude"},
+	"assemble":    {"claude", "internal/rawjson"},
+	"resume":      {"claude", "internal/rawjson", "stream"}, // stream: what an event is
 
 	// The one path.
 	"call":     {"backoff", "breaker", "classify", "claude", "concurrency", "limit", "observe", "queue", "retry"}, // observe: the types of a snapshot
