@@ -52,7 +52,7 @@ type lesson struct {
 
 // newLesson cuts the events into pieces, where cut says.
 func newLesson(events []string, cut func(ends []int) []int) *lesson {
-	l := &lesson{stream: strings.Join(events, ""), seen: make(chan int, 1<<20), fault: make(chan string, 1)}
+	l := &lesson{stream: strings.Join(events, ""), seen: make(chan int, 1<<14), fault: make(chan string, 1)}
 	end := 0
 	for _, e := range events {
 		end += len(e)
