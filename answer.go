@@ -253,7 +253,7 @@ func (x *exchange) end(now time.Time, err error) {
 	e := observe.Event{
 		Kind: observe.CallDone, Time: now, Attempt: len(x.trail), Status: x.answer.status,
 		Reason: string(x.machine.Verdict().Reason), Took: now.Sub(x.arrived),
-		FirstByte: first, Waited: x.machine.Waited(now), Usage: x.answer.usage(),
+		FirstByte: first, Waited: x.machine.Waited(now), Usage: x.usage(),
 	}
 	if own, ok := errors.AsType[*Error](err); ok {
 		e.Status, e.Reason = own.Status, string(own.Code)

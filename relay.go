@@ -196,13 +196,16 @@ func (b *body) verdict(err error, f classify.Fault) error {
 	return err
 }
 
-// usage is what the answer has told of its cost; of a plain one nothing, so
-// that its body need not be looked at.
-func (b *body) usage() claude.Usage {
-	if b.events == nil {
-		return claude.Usage{}
+// usage is what a stream has told of its cost, also one of which nothing was
+// passed on. A plain answer is not looked at.
+func (x *exchange) usage() claude.Usage {
+	switch {
+	case x.answer.events != nil:
+		return x.answer.events.State().Usage
+	case x.held.events != nil:
+		return x.held.events.State().Usage
 	}
-	return b.events.State().Usage
+	return claude.Usage{}
 }
 
 // outcome says how the answer ended.

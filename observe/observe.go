@@ -63,7 +63,7 @@ type Event struct {
 	Took        time.Duration // AttemptDone: until its headers or failure; CallDone: in all
 	FirstByte   time.Duration // CallDone: arrival to first byte of the answer
 	Waited      time.Duration // CallDone: between attempts and before the first, summed
-	Usage       claude.Usage  // CallDone: tokens of the answer that was delivered, as far as it told
+	Usage       claude.Usage  // CallDone: tokens of the last answer, if it was a stream, as far as it told
 	RequestID   string        // upstream's request-id
 	State       string        // BreakerMoved: the new state
 	Probe       bool          // the attempt tested whether the upstream has recovered
