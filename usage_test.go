@@ -120,3 +120,47 @@ func TestTransport_tellsWhatACutStreamCost(t *testing.T) {
 		}
 	}
 }
+
+// TestTransport_aReaderThatPausesHoldsUpstreamBack, for as long as it likes:
+// nothing is read that was not asked for, and its silence is not upstream's.
+func TestTransport_aReaderThatPausesHoldsUpstreamBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var wrote atomic.Int64
+		base := roundTrip(func(r *http.Request) (*http.Response, error) {
+			_ = r.Body.Close()
+			pr, pw := io.Pipe()
+			go func() {
+				for _, event := range []string{costsInput, strings.Repeat(costsDelta, 10_000), "event: message_stop\ndata: {}\n\n"} {
+					for e := range strings.SplitAfterSeq(event, "\n\n") {
+						n, _ := io.WriteString(pw, e)
+						wrote.Add(int64(n))
+					}
+				}
+				_ = pw.Close()
+			}()
+			return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"text/event-stream"}}, ContentLength: -1, Body: pr}, nil
+		})
+		seen := &recorder{}
+		resp, err := newTransport(t, evenkeel.Config{Base: base, Observer: seen}).RoundTrip(newRequest(t, "POST", endpoint, streamBody))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := 0
+		for p := make([]byte, 4<<10); err == nil; {
+			if got < 4<<10 {
+				time.Sleep(time.Hour)
+				synctest.Wait()
+				if ahead := int(wrote.Load()) - got; ahead > 4<<10 {
+					t.Fatalf("upstream is %d bytes ahead of a reader that pauses", ahead)
+				}
+			}
+			var n int
+			n, err = resp.Body.Read(p)
+			got += n
+		}
+		_ = resp.Body.Close()
+		if e := seen.last(observe.CallDone); !errors.Is(err, io.EOF) || int64(got) != wrote.Load() || e.Reason != "ok" {
+			t.Errorf("read %d of %d bytes to %v, told as %s", got, wrote.Load(), err, e.Reason)
+		}
+	})
+}

@@ -53,7 +53,12 @@ func (p *pinger) wrote(b []byte) {
 
 // beat runs when the stream may have been silent for long enough.
 func (p *pinger) beat() {
-	p.mu.Lock()
+	if !p.mu.TryLock() {
+		// Something is being written: no silence, but a caller that takes its
+		// time. It is not waited for, nor told on top that we are alive.
+		time.AfterFunc(pingAfter, p.beat)
+		return
+	}
 	defer p.mu.Unlock()
 	if p.ended {
 		return
