@@ -101,7 +101,9 @@ func TestTransport_tellsWhatACutStreamCost(t *testing.T) {
 						tt.leave(cancel, resp.Body)
 					}
 					if reads {
-						<-done
+						if err := <-done; (err == nil) != (tt.leave == nil) {
+							t.Errorf("it was read to %v", err)
+						}
 					}
 					_ = resp.Body.Close()
 					synctest.Wait()

@@ -92,7 +92,9 @@ func inMemory(t *testing.T, up http.Handler, done observe.Observer, talk func(tr
 	}
 	_ = tr.Close()
 	_ = server.Close()
-	<-served
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		t.Error(err)
+	}
 }
 
 // next reads one event; "" at the end.

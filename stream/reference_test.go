@@ -3,6 +3,7 @@ package stream
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"strconv"
@@ -224,7 +225,7 @@ func follow(t *testing.T, src io.Reader, most, size int, hold bool) reading {
 		n, err := r.Read(buf)
 		passed = append(passed, buf[:n]...)
 		if err != nil {
-			if err != io.EOF {
+			if !errors.Is(err, io.EOF) {
 				t.Errorf("the stream ended with %v", err)
 			}
 			return reading{string(passed), r.State(), r.Broken()}

@@ -121,7 +121,7 @@ func (r *rig) passes(ctx context.Context, t *testing.T, byGateway bool) string {
 		return w.Body.String()
 	}
 	req.URL.Scheme, req.URL.Host = "http", "api.test"
-	resp, err := r.library.RoundTrip(req)
+	resp, err := r.library.RoundTrip(req) //nolint:contextcheck // it is in the request
 	if err != nil {
 		t.Fatal(err)
 	}
