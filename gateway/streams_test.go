@@ -183,15 +183,3 @@ func TestGateway_whichCallsAreAssembled(t *testing.T) {
 		}
 	}
 }
-
-// The border after an event whose last byte is written on its own.
-func TestPinger_borderInAWriteOfItsOwn(t *testing.T) {
-	p := &pinger{}
-	p.wrote([]byte("data: {}\n"))
-	p.wrote([]byte("\n"))
-	if !p.border {
-		t.Error("an event whose last LF comes in a write of its own is taken for open: no pings until the next write")
-	}
-}
-
-var _ = bufio.NewReader
