@@ -25,6 +25,7 @@ var mayUse = map[string][]string{
 	"observe":  {"claude"},
 	"assemble": {"claude", "internal/rawjson"},
 	"resume":   {"claude", "internal/rawjson"},
+	"tokens":   {}, // with tokens/fit, which makes its tables and knows no API
 
 	// The one path.
 	"call":     {"backoff", "breaker", "classify", "claude", "observe", "retry"}, // observe: the types of a snapshot
