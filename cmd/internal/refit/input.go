@@ -68,7 +68,11 @@ func ReadCounts(r io.Reader, name string) ([]fit.Sample, error) {
 // notJSON says what is wrong with a line without quoting it.
 func notJSON(err error) error {
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && e.Field != "" {
-		return fmt.Errorf("%q is a %s, want a %s", e.Field, e.Value, e.Type)
+		want := e.Type.String()
+		if want == "int" {
+			want = "whole number"
+		}
+		return fmt.Errorf("%q is a %s, want a %s", e.Field, e.Value, want)
 	}
 	return errors.New(`it is no JSON object such as {"text":"…","tokens":8}`)
 }
