@@ -205,7 +205,7 @@ func inputError(err error) error {
 	var list ekerr.List
 	var add func(error)
 	add = func(err error) {
-		if several, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only as errors.Join makes it
+		if several, ok := err.(interface{ Unwrap() []error }); ok { // as errors.Join makes it
 			for _, e := range several.Unwrap() {
 				add(e)
 			}

@@ -115,29 +115,41 @@ func askAll(ctx context.Context, prober *refit.Prober, pieces []fit.Piece, resul
 
 // asker sends probes.
 type asker struct {
-	transport     *evenkeel.Transport
+	transport     http.RoundTripper
 	target, model string
 	key           credential
 }
 
 // count asks how many tokens a message of one text has.
 func (a asker) count(ctx context.Context, text string) (int, error) {
+	req, err := a.request(ctx, text)
+	if err != nil {
+		return 0, err
+	}
+	return a.send(req)
+}
+
+func (a asker) request(ctx context.Context, text string) (*http.Request, error) {
 	body, err := json.Marshal(struct {
 		Model    string `json:"model"`
 		Messages []turn `json:"messages"`
 	}{a.model, []turn{{Role: "user", Content: text}}})
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, a.target, bytes.NewReader(body))
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Anthropic-Version", "2023-06-01")
 	req.Header.Set("User-Agent", "evenkeel/"+buildVersion().Version)
 	req.Header.Set(a.key.name, a.key.value)
 	req.Header.Set(evenkeel.HeaderPriority, "batch") // nobody waits for a single one
+	return req, nil
+}
+
+func (a asker) send(req *http.Request) (int, error) {
 	resp, err := a.transport.RoundTrip(req)
 	if err != nil {
 		return 0, err

@@ -77,6 +77,25 @@ func TestProber_asksEvenly(t *testing.T) {
 	})
 }
 
+func TestProber_doesNotMakeUpForAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := &upstream{fails: func(n int, _ string) error {
+			if n == 1 {
+				time.Sleep(30 * time.Second) // the only worker is held up
+			}
+			return nil
+		}}
+		p := &Prober{Count: u.count, Ledger: openLedger(t, filepath.Join(t.TempDir(), "l")), Concurrency: 1, RPM: 60}
+		start := time.Now()
+		if _, err := p.Ask(t.Context(), texts(10)); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := time.Since(start), 38*time.Second; got != want {
+			t.Errorf("took %v, want %v: a second between those after the pause", got, want)
+		}
+	})
+}
+
 func TestProber_noMoreAtOnceThanTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := &upstream{takes: time.Second}
