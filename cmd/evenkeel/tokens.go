@@ -94,7 +94,7 @@ very table is written, whole or not at all.`,
 	flags.StringVar(&f.prior, "prior", "", "table to start from, another tokenizer's for instance")
 	flags.StringVar(&f.model, "model", "", "model whose tokens are to be counted")
 	flags.IntVar(&f.budget, "budget", defaultBudget, "most probes to be made, those of the ledger included")
-	flags.IntVar(&f.rpm, "rpm", defaultRPM, "most probes begun in a minute; 0 is no limit")
+	flags.IntVar(&f.rpm, "rpm", defaultRPM, "most probes begun in a minute; 0 is no limit but the upstream's")
 	flags.IntVar(&f.concurrency, "concurrency", defaultConcurrency, "most probes at once")
 	flags.StringVar(&f.ledger, "ledger", "", "file of answered probes (default that of --out with "+ledgerSuffix+")")
 	flags.BoolVar(&f.json, "json", false, "print the result as JSON")
@@ -162,7 +162,7 @@ func (f refitFlags) run(cmd *cobra.Command) error {
 		result.From = "counts"
 		samples, err = f.read(cmd.InOrStdin())
 	} else {
-		result.From, result.Model = "probes", f.model
+		result.From = "probes"
 		samples, err = f.probe(cmd, &result)
 	}
 	if err != nil {

@@ -16,7 +16,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/evenkeel-dev/evenkeel"
 	"github.com/evenkeel-dev/evenkeel/cmd/internal/refit"
 	"github.com/evenkeel-dev/evenkeel/sim"
 	"github.com/evenkeel-dev/evenkeel/tokens/fit"
@@ -272,4 +275,39 @@ func readGzipped(t *testing.T, name string) *fit.Table {
 		t.Fatal(err)
 	}
 	return table
+}
+
+// An upstream that allows a tenth of what is asked for makes it slow, and
+// nothing else.
+func TestRefit_upstreamWithALowLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := sim.New(sim.Config{Seed: 1, Other: sim.OtherLimits{CountTokensRPM: 100}})
+		transport, err := evenkeel.New(evenkeel.Config{Base: api})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer transport.Close()
+		ledger, err := refit.OpenLedger(filepath.Join(t.TempDir(), "ledger"), "https://api.test", "claude-opus-5-5")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ledger.Close()
+		a := asker{transport: transport, target: "https://api.test/v1/messages/count_tokens", key: credential{"X-Api-Key", "k"}, model: "claude-opus-5-5"}
+		p := &refit.Prober{Count: a.count, Ledger: ledger, Concurrency: defaultConcurrency, RPM: defaultRPM}
+		var texts []string
+		for i := range 600 {
+			texts = append(texts, "probe number "+strconv.Itoa(i))
+		}
+		start := time.Now()
+		counts, err := p.Ask(t.Context(), texts)
+		if err != nil || counts.Asked != len(texts) {
+			t.Fatalf("%d of %d probes were answered: %v", counts.Asked, len(texts), err)
+		}
+		if took := time.Since(start); took < 5*time.Minute || took > 6*time.Minute {
+			t.Errorf("it took %v, want little more than the five minutes that 500 take after a burst of 100", took)
+		}
+		if got := len(api.Attempts()); got > 700 {
+			t.Errorf("%d attempts for 600 probes, want 700 or less", got)
+		}
+	})
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -35,16 +36,7 @@ func (f refitFlags) probe(cmd *cobra.Command, result *refitResult) ([]fit.Sample
 	if err != nil {
 		return nil, err
 	}
-	upstream := strings.TrimRight(resolved.Upstream.URL, "/")
-	result.Upstream = upstream
-	ledger, err := refit.OpenLedger(f.ledger, upstream, f.model)
-	if err != nil {
-		return nil, ledgerError(err, f.ledger)
-	}
-	defer ledger.Close() // synced below, where it matters
-	if ledger.Broken > 0 {
-		fmt.Fprintf(talk, "note  %s: %s cannot be read and will be asked again\n", f.ledger, counted(ledger.Broken, "line"))
-	}
+	result.Model, result.Upstream = f.model, strings.TrimRight(resolved.Upstream.URL, "/")
 	log := newLogger(talk, quiet(resolved))
 	defer log.close()
 	log.notes(resolved.Notes)
@@ -53,16 +45,32 @@ func (f refitFlags) probe(cmd *cobra.Command, result *refitResult) ([]fit.Sample
 		return nil, configError(err)
 	}
 	defer transport.Close() // writes the last lines of the log
+
 	ctx, stop := untilSignal(cmd.Context())
 	defer stop()
+	asker := asker{transport: transport, target: result.Upstream + "/v1/messages/count_tokens", key: key, model: f.model}
+	return f.ask(ctx, asker, pieces, result, talk)
+}
 
+// ask counts the pieces, with a ledger.
+func (f refitFlags) ask(ctx context.Context, a asker, pieces []fit.Piece, result *refitResult, talk io.Writer) ([]fit.Sample, error) {
+	ledger, err := refit.OpenLedger(f.ledger, result.Upstream, f.model)
+	if err != nil {
+		return nil, ledgerError(err, f.ledger)
+	}
+	if ledger.Broken > 0 {
+		fmt.Fprintf(talk, "note  %s: %s cannot be read and will be asked again\n", f.ledger, counted(ledger.Broken, "line"))
+	}
 	line := newProgress(talk)
-	asker := asker{transport: transport, target: upstream + "/v1/messages/count_tokens", key: key, model: f.model}
-	prober := &refit.Prober{Count: asker.count, Ledger: ledger, Concurrency: f.concurrency, RPM: f.rpm, Progress: line.show}
+	prober := &refit.Prober{Count: a.count, Ledger: ledger, Concurrency: f.concurrency, RPM: f.rpm, Progress: line.show}
 	samples, err := askAll(ctx, prober, pieces, result)
 	line.clear()
-	if err != nil {
-		return nil, f.interrupted(explainProbe(ctx, err, f.ledger), prober, pieces)
+	closed := ledger.Close()
+	switch {
+	case err != nil:
+		return nil, f.unfinished(explainProbe(ctx, err, f.ledger), ledger, pieces)
+	case closed != nil:
+		return nil, ledgerError(closed, f.ledger)
 	}
 	return samples, nil
 }
@@ -121,10 +129,10 @@ type asker struct {
 }
 
 // count asks how many tokens a message of one text has.
-func (a asker) count(ctx context.Context, text string) (int, error) {
+func (a asker) count(ctx context.Context, text string) (refit.Answer, error) {
 	req, err := a.request(ctx, text)
 	if err != nil {
-		return 0, err
+		return refit.Answer{}, err
 	}
 	return a.send(req)
 }
@@ -149,19 +157,32 @@ func (a asker) request(ctx context.Context, text string) (*http.Request, error) 
 	return req, nil
 }
 
-func (a asker) send(req *http.Request) (int, error) {
+func (a asker) send(req *http.Request) (refit.Answer, error) {
 	resp, err := a.transport.RoundTrip(req)
 	if err != nil {
-		return 0, err
+		return refit.Answer{}, err
 	}
 	defer resp.Body.Close()
 	switch resp.StatusCode {
 	case http.StatusOK:
-		return countOf(resp.Body)
+		tokens, err := countOf(resp.Body)
+		return refit.Answer{Tokens: tokens, TooFast: strings.Contains(resp.Header.Get(evenkeel.HeaderTrail), "429@")}, err
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
-		return 0, &refit.RefusedError{Err: refusedBy(resp)}
+		return refit.Answer{}, &refit.RefusedError{Err: refusedBy(resp)}
+	case http.StatusTooManyRequests:
+		if tooFast(resp) {
+			return refit.Answer{}, &refit.BusyError{Err: refusedBy(resp)}
+		}
 	}
-	return 0, refusedBy(resp)
+	return refit.Answer{}, refusedBy(resp)
+}
+
+// tooFast tells a 429 that a slower pace would have avoided from one for which
+// trying again is useless, or not for a long time: a cap on spending, a limit
+// by the day.
+func tooFast(resp *http.Response) bool {
+	seconds, err := strconv.ParseFloat(resp.Header.Get("Retry-After"), 64)
+	return resp.Header.Get(evenkeel.HeaderReason) == string(evenkeel.CodeGaveUp) && (err != nil || seconds <= 60)
 }
 
 func countOf(body io.Reader) (int, error) {
@@ -186,11 +207,11 @@ func explainProbe(ctx context.Context, err error, ledger string) error {
 	return explainCall(ctx, err)
 }
 
-// interrupted adds what has been done, and how to go on.
-func (f refitFlags) interrupted(err error, prober *refit.Prober, pieces []fit.Piece) error {
+// unfinished adds what has been done, and how to go on.
+func (f refitFlags) unfinished(err error, ledger *refit.Ledger, pieces []fit.Piece) error {
 	done := 0
 	for _, p := range pieces {
-		if _, ok := prober.Ledger.Tokens(p.Text); ok {
+		if _, ok := ledger.Tokens(p.Text); ok {
 			done++
 		}
 	}

@@ -27,17 +27,14 @@ type refitResult struct {
 	Model    string       `json:"model,omitempty"`
 	Probes   *refitProbes `json:"probes,omitempty"`
 
-	Samples  int          `json:"samples"`            // that were fitted
-	HeldOut  int          `json:"held_out"`           // and that were kept away
-	PerByte  float64      `json:"per_byte"`           // tokens a byte, over those that were fitted
-	Ratio    float64      `json:"ratio,omitempty"`    // of their tokens to those that the prior expects
-	Before   *refitErrors `json:"before,omitempty"`   // of the prior as it is; without a prior, of one weight for every byte
-	Rescaled *refitErrors `json:"rescaled,omitempty"` // of the prior times the ratio
-	After    *refitErrors `json:"after,omitempty"`    // of the table
+	Samples  int         `json:"samples"`            // that were fitted
+	HeldOut  int         `json:"held_out"`           // and that were kept away
+	PerByte  float64     `json:"per_byte"`           // tokens a byte, over those that were fitted
+	Ratio    float64     `json:"ratio,omitempty"`    // of their tokens to those that the prior expects
+	Before   *fit.Report `json:"before,omitempty"`   // of the prior as it is; without a prior, of one weight for every byte
+	Rescaled *fit.Report `json:"rescaled,omitempty"` // of the prior times the ratio
+	After    *fit.Report `json:"after,omitempty"`    // of the table
 }
-
-// refitErrors are the errors of one table on what was held out.
-type refitErrors = fit.Report
 
 type refitProbes struct {
 	Asked      int  `json:"asked"`       // of the upstream, by this run
@@ -70,7 +67,7 @@ func (r *refitResult) fit(samples []fit.Sample, prior *fit.Table) (*fit.Table, e
 	if len(kept) == 0 {
 		return table, nil
 	}
-	score := func(t *fit.Table) *refitErrors {
+	score := func(t *fit.Table) *fit.Report {
 		report := fit.Score(t, kept)
 		return &report
 	}
@@ -119,14 +116,14 @@ func (r *refitResult) text() string {
 		return b.String()
 	}
 	b.WriteString("\nErrors on what was held out, in per cent (in tokens):\n\n")
-	r.rows(row, "300 bytes and more", func(e *refitErrors) fit.Errors { return e.Long })
-	r.rows(row, "less than 300 bytes", func(e *refitErrors) fit.Errors { return e.Short })
+	r.rows(row, "300 bytes and more", func(e *fit.Report) fit.Errors { return e.Long })
+	r.rows(row, "less than 300 bytes", func(e *fit.Report) fit.Errors { return e.Short })
 	_ = w.Flush()
 	return b.String()
 }
 
 // rows writes the errors of each table on the texts of one length.
-func (r *refitResult) rows(row func(...string), length string, of func(*refitErrors) fit.Errors) {
+func (r *refitResult) rows(row func(...string), length string, of func(*fit.Report) fit.Errors) {
 	n := of(r.After).Texts
 	if n == 0 {
 		return
@@ -138,7 +135,7 @@ func (r *refitResult) rows(row func(...string), length string, of func(*refitErr
 	}
 	for _, table := range []struct {
 		name   string
-		errors *refitErrors
+		errors *fit.Report
 	}{{before, r.Before}, {fmt.Sprintf("prior × %.3f", r.Ratio), r.Rescaled}, {"new table", r.After}} {
 		if table.errors == nil {
 			continue

@@ -24,7 +24,7 @@ type upstream struct {
 	now, atOnce int
 }
 
-func (u *upstream) count(ctx context.Context, text string) (int, error) {
+func (u *upstream) count(ctx context.Context, text string) (Answer, error) {
 	u.mu.Lock()
 	u.asked = append(u.asked, text)
 	u.began = append(u.began, time.Now())
@@ -36,14 +36,14 @@ func (u *upstream) count(ctx context.Context, text string) (int, error) {
 	select {
 	case <-time.After(u.takes):
 	case <-ctx.Done():
-		return 0, ctx.Err()
+		return Answer{}, ctx.Err()
 	}
 	if u.fails != nil {
 		if err := u.fails(n, text); err != nil {
-			return 0, err
+			return Answer{}, err
 		}
 	}
-	return u.frame + len(strings.Fields(text)), nil
+	return Answer{Tokens: u.frame + len(strings.Fields(text))}, nil
 }
 
 func texts(n int) []string {
@@ -92,6 +92,68 @@ func TestProber_doesNotMakeUpForAPause(t *testing.T) {
 		}
 		if got, want := time.Since(start), 38*time.Second; got != want {
 			t.Errorf("took %v, want %v: a second between those after the pause", got, want)
+		}
+	})
+}
+
+// Probes that are not answered for their number are made again, slower.
+func TestProber_slowsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fast := errors.New("too fast")
+		u := &upstream{takes: 10 * time.Millisecond, fails: func(n int, _ string) error {
+			if n <= 8 { // all that are under way at once
+				return &BusyError{fast}
+			}
+			return nil
+		}}
+		p := &Prober{Count: u.count, Ledger: openLedger(t, filepath.Join(t.TempDir(), "l")), Concurrency: 8}
+		start := time.Now()
+		c, err := p.Ask(t.Context(), texts(150))
+		if err != nil || c.Asked != 150 || len(u.asked) != 158 {
+			t.Fatalf("%d answers to %d probes (%v), want 150 to 158", c.Asked, len(u.asked), err)
+		}
+		// 75 ms between two, which is slowed down once, not eight times.
+		if got := time.Since(start); got < 11*time.Second || got > 12*time.Second {
+			t.Errorf("took %v, want 150 times 75 ms", got)
+		}
+	})
+}
+
+func TestProber_givesUpOnABusyUpstream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fast := errors.New("too fast")
+		u := &upstream{fails: func(int, string) error { return &BusyError{fast} }}
+		p := &Prober{Count: u.count, Ledger: openLedger(t, filepath.Join(t.TempDir(), "l")), Concurrency: 1, RPM: 600}
+		start := time.Now()
+		if _, err := p.Ask(t.Context(), texts(50)); !errors.Is(err, fast) {
+			t.Errorf("got %v, want what the upstream said", err)
+		}
+		if got, want := len(u.asked), mostBusy+1; got != want {
+			t.Errorf("%d probes, want %d", got, want)
+		}
+		if took := time.Since(start); took < time.Minute || took > 5*time.Minute {
+			t.Errorf("it took %v until it gave up, want some minutes", took)
+		}
+	})
+}
+
+// The pace falls to what is granted, and comes back when that has passed.
+func TestPace_findsWhatIsGranted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPace(6000)
+		for range 40 { // answers come at a tenth of the pace
+			time.Sleep(100 * time.Millisecond)
+			p.answered(true)
+		}
+		if got, want := p.every, 105*time.Millisecond; got != want {
+			t.Errorf("a probe every %v, want %v: a little less than is granted", got, want)
+		}
+		for range 5000 {
+			time.Sleep(100 * time.Millisecond)
+			p.answered(false)
+		}
+		if got, want := p.every, 10*time.Millisecond; got != want {
+			t.Errorf("a probe every %v at last, want the %v that were told", got, want)
 		}
 	})
 }
@@ -203,20 +265,22 @@ func TestProber_textsThatAreRefused(t *testing.T) {
 }
 
 func TestProber_Frame(t *testing.T) {
-	floor := func(_ context.Context, text string) (int, error) { return max(1, len(text)*2/5), nil } // as package sim does
+	floor := func(_ context.Context, text string) (Answer, error) {
+		return Answer{Tokens: max(1, len(text)*2/5)}, nil
+	} // as package sim does
 	for _, tt := range []struct {
 		reason string
-		count  func(context.Context, string) (int, error)
+		count  func(context.Context, string) (Answer, error)
 		want   int
 		sure   bool
 	}{
 		{"a token a word", (&upstream{frame: 11}).count, 11, true},
 		{"no frame", (&upstream{}).count, 0, true},
 		{"bytes by the dozen, rounded down", floor, 0, true},
-		{"a first word of two tokens is outvoted", func(ctx context.Context, text string) (int, error) {
+		{"a first word of two tokens is outvoted", func(ctx context.Context, text string) (Answer, error) {
 			n, err := (&upstream{frame: 7}).count(ctx, text)
 			if strings.HasPrefix(text, "time") {
-				n++
+				n.Tokens++
 			}
 			return n, err
 		}, 7, false},
@@ -238,7 +302,7 @@ func TestProber_Frame(t *testing.T) {
 	t.Run("words that are refused", func(t *testing.T) {
 		no := errors.New("no")
 		p := &Prober{
-			Count:  func(context.Context, string) (int, error) { return 0, &RefusedError{no} },
+			Count:  func(context.Context, string) (Answer, error) { return Answer{}, &RefusedError{no} },
 			Ledger: openLedger(t, filepath.Join(t.TempDir(), "l")),
 		}
 		if _, err := p.Frame(t.Context()); !errors.Is(err, no) {
