@@ -43,7 +43,8 @@ func Parse(data []byte) (*Table, error) {
 	if len(data) != Size {
 		return nil, fmt.Errorf("fit: %d bytes are no table: want %d, one for each pair of bytes", len(data), Size)
 	}
-	return (*Table)(data), nil
+	t := Table(data) // a copy: who has data may go on to change it
+	return &t, nil
 }
 
 // Units returns the estimated tokens of a text in 1/[Unit] tokens. It is 0 for
