@@ -199,7 +199,7 @@ func eachLine(r io.Reader, name string, do func(line []byte) error) error {
 // to be kept away from the fit. Both are guesses. Sections of one text know
 // more of each other than texts do, so errors on them come out a little low.
 const (
-	fewTexts     = 20
+	fewTexts     = 100
 	sectionBytes = 4096
 )
 

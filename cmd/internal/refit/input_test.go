@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -138,11 +139,11 @@ func TestReadTexts_fewHaveSections(t *testing.T) {
 		t.Error("the sections are not the text")
 	}
 	many := map[string]string{}
-	for _, c := range "abcdefghijklmnopqrst" {
-		many[string(c)] = text
+	for i := range fewTexts {
+		many[fmt.Sprintf("%d.txt", i)] = text
 	}
-	if texts, _, err = ReadTexts([]string{folder(t, many)}); err != nil || len(texts) != 20 {
-		t.Errorf("%d texts of 20 (%v): many texts are whole", len(texts), err)
+	if texts, _, err = ReadTexts([]string{folder(t, many)}); err != nil || len(texts) != fewTexts {
+		t.Errorf("%d texts of %d (%v): many texts are whole", len(texts), fewTexts, err)
 	}
 }
 
