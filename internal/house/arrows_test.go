@@ -18,7 +18,7 @@ var mayUse = map[string][]string{
 	// Facts and pure decisions: no clock, no HTTP of their own, no goroutine.
 	"claude":      {},
 	"backoff":     {},
-	"tokens":      {},
+	"tokens":      {}, // with tokens/fit, which makes its tables and knows no API
 	"classify":    {"claude"},
 	"retry":       {},
 	"breaker":     {},

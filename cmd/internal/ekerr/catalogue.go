@@ -43,6 +43,11 @@ const (
 	SimUnreachable    Code = "EK-SIM-UNREACHABLE"
 	SimRefused        Code = "EK-SIM-REFUSED"
 	Assertion         Code = "EK-ASSERTION"
+	TokensInput       Code = "EK-TOKENS-INPUT"
+	TableFile         Code = "EK-TABLE"
+	Ledger            Code = "EK-LEDGER"
+	LedgerInUse       Code = "EK-LEDGER-IN-USE"
+	LedgerOther       Code = "EK-LEDGER-OTHER"
 )
 
 // Entry is what the catalogue knows about a code.
@@ -216,6 +221,31 @@ var catalogue = []Entry{
 		Assertion, 7,
 		"The report is complete, and the client did not behave as --assert demands.",
 		"The report says what it did, and names attempts; each missed assertion is listed with the value that was found.",
+	},
+	{
+		TokensInput, 1,
+		"A file of counts or texts cannot be used, or there is nothing in it to fit.",
+		"Counts are one JSON object a line, {\"text\":\"…\",\"tokens\":8}; texts are UTF-8. The error names the line.",
+	},
+	{
+		TableFile, 1,
+		"A table of weights cannot be read or written. It is a file of exactly 65,536 bytes; one that exists is not overwritten by itself.",
+		"Check the path and its permissions, or say --force if the file may go.",
+	},
+	{
+		Ledger, 1,
+		"The ledger of answered probes cannot be read or written, or the file is something else.",
+		"Check the path, its permissions and the space on the disk. What is in the ledger stays there; the same command goes on.",
+	},
+	{
+		LedgerInUse, 11,
+		"Another process has the ledger open. Two would ask the same questions.",
+		"Wait for the other one, or stop it; or name another file with --ledger.",
+	},
+	{
+		LedgerOther, 12,
+		"The ledger is of another model or upstream. Mixed counts would fit neither of them.",
+		"Name another file with --ledger, or the model and the upstream that it is of.",
 	},
 
 	{
