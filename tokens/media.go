@@ -12,7 +12,6 @@ type media struct {
 	total int      // characters seen
 	head  [64]byte // the first characters, while the form needs them
 	n     int
-	w, h  uint64 // size of an image; 0 is unknown
 	jpeg  jpeg
 
 	windows *windows // of PDFs; kept between bodies, nil until the first

@@ -94,6 +94,11 @@ func (c *exactCounter) ask(ctx context.Context, ask map[string]any) (int, error)
 	req.Header.Set("Anthropic-Version", "2023-06-01")
 	req.Header.Set("User-Agent", "evenkeel/"+buildVersion().Version)
 	req.Header.Set(c.key.name, c.key.value)
+	return c.send(req)
+}
+
+// send reads the count from the answer.
+func (c *exactCounter) send(req *http.Request) (int, error) {
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
 		return 0, err
