@@ -94,7 +94,7 @@ func (c *exactCounter) ask(ctx context.Context, ask map[string]any) (int, error)
 	req.Header.Set("Anthropic-Version", "2023-06-01")
 	req.Header.Set("User-Agent", "evenkeel/"+buildVersion().Version)
 	req.Header.Set(c.key.name, c.key.value)
-	return c.send(req)
+	return c.send(req) //nolint:contextcheck // the request carries ctx
 }
 
 // send reads the count from the answer.
