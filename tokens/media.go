@@ -202,8 +202,8 @@ func (j *jpeg) write(p []byte) {
 		j.n += n
 		j.at += n
 		p = p[n:]
-		if j.n == len(j.buf) {
-			j.marker()
+		for j.n == len(j.buf) && !j.done {
+			j.marker() // the next one may lie in the same characters
 		}
 	}
 }
