@@ -12,7 +12,6 @@ type media struct {
 	total int      // characters seen
 	head  [64]byte // the first characters, while the form needs them
 	n     int
-	w, h  uint64 // size of an image; 0 is unknown
 	jpeg  jpeg
 
 	windows *windows // of PDFs; kept between bodies, nil until the first
@@ -203,8 +202,8 @@ func (j *jpeg) write(p []byte) {
 		j.n += n
 		j.at += n
 		p = p[n:]
-		if j.n == len(j.buf) {
-			j.marker()
+		for j.n == len(j.buf) && !j.done {
+			j.marker() // the next one may lie in the same characters
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -29,7 +30,7 @@ func parseNode(body []byte) (node, error) {
 		return n, err
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return n, fmt.Errorf("more after the document: %v", err)
+		return n, errors.New("more after the document")
 	}
 	return n, nil
 }

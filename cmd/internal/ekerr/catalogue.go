@@ -32,6 +32,7 @@ const (
 	Unavailable       Code = "EK-UNAVAILABLE"
 	Rejected          Code = "EK-REJECTED"
 	StreamCut         Code = "EK-STREAM-CUT"
+	Input             Code = "EK-INPUT"
 	ExecStart         Code = "EK-EXEC-START"
 	Unready           Code = "EK-UNREADY"
 	ScenarioFile      Code = "EK-SCENARIO-FILE"
@@ -165,6 +166,11 @@ var catalogue = []Entry{
 		StreamCut, 1,
 		"The answer broke off before its end. What has arrived is a part of an answer, not an answer.",
 		"Make the call again. Do not use what has arrived.",
+	},
+	{
+		Input, 1,
+		"An input cannot be read, or is not what it was taken for: a request that is no valid JSON or has no messages, a text that is not UTF-8. The exit code is 3 if other inputs could be used.",
+		"The error names the file, and the line where there are several. Where a file is meant as a text, say so with --text.",
 	},
 	{
 		ExecStart, 127,
