@@ -172,7 +172,11 @@ func (b *bucket) speaks(v view) moment {
 func (b *bucket) deepen(v view, known bool) {
 	rate := v.limit / 60
 	off := b.error(v.kind)
-	low, high := (v.remaining-off)/rate, float64(mostDepth)
+	below := off
+	if v.kind == Requests {
+		below = 0 // requests are rounded down
+	}
+	low, high := (v.remaining-below)/rate, float64(mostDepth)
 	if v.dated {
 		low = max(low, low+v.full-v.blur)
 		if v.at-v.start <= fresh { // of an older one it cannot be said until when it is full
