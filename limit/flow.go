@@ -144,9 +144,8 @@ func (b *bucket) settleOutput(t tick, r *reservation, reserved, actual float64) 
 		unseen = (t - b.anchor).Seconds() / ran
 	}
 	if r.cost.pace <= 0 {
-		b.level += charged - actual*unseen // an anchor leaves all of it charged
+		b.give(r.start, charged-actual*unseen) // an anchor leaves all of it charged
 	} else {
-		b.level += (charged - actual) * unseen
+		b.give(r.start, (charged-actual)*unseen)
 	}
-	b.level = min(b.size(), b.level)
 }

@@ -48,6 +48,7 @@ func (b *bucket) see(t tick, v view) (set bool, surprise float64) {
 	known := b.told[Headers] > 0
 	b.tell(t, Headers, v.limit)
 	b.deepen(v, known)
+	b.trim()
 	if !b.mirrors() {
 		// A lower limit of our own is in force; the upstream's level, which
 		// others use too, only bounds it.
