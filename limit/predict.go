@@ -45,7 +45,7 @@ type Past struct {
 
 // What is expected while little has been seen.
 const (
-	unseenOutput = 4096 // or max_tokens; a guess
+	unseenOutput = 1024 // or max_tokens, if that is less; a guess
 	unseenPace   = 80   // tokens per second, more than most models make; a guess
 	enough       = 12   // calls that are worth more than a guess
 	outputShare  = 0.90 // of calls produce at most what is expected

@@ -32,14 +32,14 @@ func TestPredictor(t *testing.T) {
 		within float64 // share
 	}{
 		{"nothing is known: what the caller allows", limit.NewPredictor(), func(r *limit.Route) { r.MaxTokens = 500 }, 500, 0},
-		{"or a guess, if that is a lot", limit.NewPredictor(), func(r *limit.Route) { r.MaxTokens = 64_000 }, 4096, 0},
-		{"a few calls are no more than that guess", taught(5, route, always(100)), nil, 4096, 0},
+		{"or a guess, if that is a lot", limit.NewPredictor(), func(r *limit.Route) { r.MaxTokens = 64_000 }, 1024, 0},
+		{"a few calls are no more than that guess", taught(5, route, always(100)), nil, 1024, 0},
 		{"what nine of ten stay below", taught(500, route, func(i int) limit.Past { return limit.Past{Output: 100 + i*700%1000, Whole: true, Seconds: 10} }), nil, 1000, 0.15},
 		{"never more than max_tokens", taught(50, route, always(4000)), func(r *limit.Route) { r.MaxTokens = 3000 }, 3000, 0},
 		{"another tag: as the model's calls are", taught(50, route, always(300)), func(r *limit.Route) { r.Tag = "new" }, 300, 0.1},
 		{"another size: as the model's calls are", taught(50, route, always(300)), func(r *limit.Route) { r.Input = 100_000 }, 300, 0.1},
-		{"another model: nothing is known", taught(50, route, always(300)), func(r *limit.Route) { r.Model = "other" }, 4096, 0},
-		{"what was cut short says nothing of length", taught(50, route, func(int) limit.Past { return limit.Past{Output: 3, Seconds: 1} }), nil, 4096, 0},
+		{"another model: nothing is known", taught(50, route, always(300)), func(r *limit.Route) { r.Model = "other" }, 1024, 0},
+		{"what was cut short says nothing of length", taught(50, route, func(int) limit.Past { return limit.Past{Output: 3, Seconds: 1} }), nil, 1024, 0},
 		{"the past fades", taught(1000, route, func(i int) limit.Past { return always(100 + 900*(i/500))(i) }), nil, 1000, 0.1},
 	} {
 		r := route

@@ -8,6 +8,7 @@ require (
 	github.com/evenkeel-dev/evenkeel v0.0.0
 	github.com/failsafe-go/failsafe-go v0.9.8
 	go.uber.org/goleak v1.3.0
+	golang.org/x/time v0.16.0
 	pgregory.net/rapid v1.3.0
 )
 

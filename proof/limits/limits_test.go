@@ -247,13 +247,12 @@ func (r *run) read(id limit.ID, body io.Reader) (u claude.Usage, whole bool) {
 // verdict is what the simulator has seen.
 type verdict struct {
 	used          float64 // share of what it allows of the scarcest kind, its burst included
-	late          float64 // the same of the rate, after the first minute
 	sent, refused int
 	refusedAt     []time.Duration
 }
 
 func (r *run) verdict() (v verdict) {
-	var total, first [3]float64
+	var total [3]float64
 	for _, a := range r.api.Attempts() {
 		v.sent++
 		switch a.Status {
@@ -263,20 +262,16 @@ func (r *run) verdict() (v verdict) {
 		case http.StatusOK, 0:
 			for k, n := range [3]float64{1, float64(a.InputTokens + a.CacheWriteTokens), float64(a.OutputTokens)} {
 				total[k] += n
-				if a.At.Sub(r.start) < time.Minute {
-					first[k] += n
-				}
 			}
 		}
 	}
 	for k, perMinute := range [3]int{r.limit.RPM, r.limit.ITPM, r.limit.OTPM} {
-		n := float64(perMinute)
-		v.used = max(v.used, total[k]/(n*(length.Minutes()+1)))
-		v.late = max(v.late, (total[k]-first[k])/(n*(length.Minutes()-1)))
+		v.used = max(v.used, total[k]/(float64(perMinute)*(length.Minutes()+1)))
 	}
 	return v
 }
 
+// TestSimulator_theLimitIsUsed: see [enough] for what is asked.
 func TestSimulator_theLimitIsUsed(t *testing.T) {
 	for i, d := range demands {
 		for _, stream := range []bool{true, false} {
@@ -287,9 +282,43 @@ func TestSimulator_theLimitIsUsed(t *testing.T) {
 					r.all(t)
 					v = r.verdict()
 				})
-				t.Logf("%-15s stream %-5v configured %-5v used %.2f %% (%.2f %% after a minute), refused %d of %d",
-					d.name, stream, known, 100*v.used, 100*v.late, v.refused, v.sent)
+				t.Logf("%-15s stream %-5v configured %-5v used %.2f %% of what is allowed, refused %d of %d",
+					d.name, stream, known, 100*v.used, v.refused, v.sent)
+				if v.used < enough || float64(v.refused) > tooMany*float64(v.sent) {
+					t.Errorf("%s, stream %v, configured %v: used %.4f, refused %d of %d", d.name, stream, known, v.used, v.refused, v.sent)
+				}
 			}
+		}
+	}
+}
+
+// TestSimulator_othersAreMadeRoomFor: from the third minute to the sixth
+// somebody else has 40 % of the limit.
+func TestSimulator_othersAreMadeRoomFor(t *testing.T) {
+	const from, until = 3 * time.Minute, 6 * time.Minute
+	for i, d := range demands {
+		var v verdict
+		synctest.Test(t, func(t *testing.T) {
+			r := newRun(d, true, false, uint64(i))
+			if err := r.api.SetFault(sim.Rule{Name: "others", Rate: 1, From: from, Until: until, Fault: sim.Fault{Kind: sim.Others, Factor: 0.4}}); err != nil {
+				t.Fatal(err)
+			}
+			r.all(t)
+			v = r.verdict()
+		})
+		during, late := 0, 0
+		for _, at := range v.refusedAt {
+			if at >= from && at < until {
+				during++
+				if at >= from+10*time.Second {
+					late++
+				}
+			}
+		}
+		sent := float64(v.sent) * (until - from).Minutes() / length.Minutes() * 0.6 // about
+		t.Logf("%-15s refused %d of about %.0f while somebody else has 40 %%, %d after ten seconds", d.name, during, sent, late)
+		if float64(during) > max(2, 0.02*sent) || late > lateOnes {
+			t.Errorf("%s: refused %d of about %.0f, %d after ten seconds", d.name, during, sent, late)
 		}
 	}
 }

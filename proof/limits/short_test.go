@@ -9,4 +9,10 @@ import "time"
 const (
 	workers = 40
 	length  = 8 * time.Minute
+
+	// What is asked of them: of 20 answers at a time each is a twentieth of what
+	// is in flight, and four attempts are one in a hundred.
+	enough   = 0.975
+	tooMany  = 0.01
+	lateOnes = 1
 )
