@@ -72,12 +72,13 @@ func TestAcquire(t *testing.T) {
 				t.Fatalf("%s: held before: %+v", tt.why, a)
 			}
 		}
+		look := b.Look(begin, tt.need)
 		got := b.Acquire(begin, tt.need)
 		if granted := got.ID != 0; granted != (tt.want.Reason == limit.Granted) {
 			t.Errorf("%s: granted %v", tt.why, granted)
 		}
-		if got.ID = 0; got != tt.want {
-			t.Errorf("%s: got %+v, want %+v", tt.why, got, tt.want)
+		if got.ID = 0; got != tt.want || look != tt.want {
+			t.Errorf("%s: got %+v, looked at %+v, want %+v", tt.why, got, look, tt.want)
 		}
 		if tt.want.Wait > 0 {
 			if a := b.Acquire(begin.Add(tt.want.Wait-time.Millisecond), tt.need); a.ID != 0 {

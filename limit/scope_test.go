@@ -254,21 +254,30 @@ func TestParseTold(t *testing.T) {
 		want      []limit.Told
 		page      string
 	}{
-		{"groups", `{"data":[{"id":"rl_1","type":"rate_limit","group":{"type":"model_group","id":"g","display_name":"Claude Opus 4.x"},
+		{
+			"groups", `{"data":[{"id":"rl_1","type":"rate_limit","group":{"type":"model_group","id":"g","display_name":"Claude Opus 4.x"},
 			"models":["claude-opus-4-8","claude-opus-4-5","claude-opus-5-5"],"limits":[{"type":"requests_per_minute","value":10},
 			{"type":"input_tokens_per_minute_cache_aware","value":20},{"type":"output_tokens_per_minute","value":30},{"type":"tool_uses_per_second","value":9},
 			{"type":"fast_itpmca","value":7},{"type":"fast_otpm","value":8}]}],"next_page":"p2"}`,
 			[]limit.Told{
 				{Class: "opus-4", Rates: limit.Rates{RPM: 10, ITPM: 20, OTPM: 30}, Fast: limit.Rates{ITPM: 7, OTPM: 8}},
 				{Class: "opus-5-5", Rates: limit.Rates{RPM: 10, ITPM: 20, OTPM: 30}, Fast: limit.Rates{ITPM: 7, OTPM: 8}},
-			}, "p2"},
-		{"the flat form of before", `{"data":[{"group_type":"token_count","models":null,"limits":[{"type":"requests_per_minute","value":2000}]},
+			},
+			"p2",
+		},
+		{
+			"the flat form of before", `{"data":[{"group_type":"token_count","models":null,"limits":[{"type":"requests_per_minute","value":2000}]},
 			{"group_type":"batch","models":null,"limits":[{"type":"requests_per_minute","value":50},{"type":"enqueued_batch_requests","value":5}]},
 			{"group_type":"files","models":null,"limits":[{"type":"requests_per_minute","value":500}]}],"next_page":null}`,
-			[]limit.Told{{Class: limit.ClassCountTokens, Rates: limit.Rates{RPM: 2000}}, {Class: limit.ClassBatches, Rates: limit.Rates{RPM: 50}}}, ""},
-		{"a workspace whose input counts cache reads", `{"data":[{"rate_limit_id":"rl","workspace_id":"wrk","group":{"type":"model_group"},"models":["claude-opus-5-5"],
+			[]limit.Told{{Class: limit.ClassCountTokens, Rates: limit.Rates{RPM: 2000}}, {Class: limit.ClassBatches, Rates: limit.Rates{RPM: 50}}},
+			"",
+		},
+		{
+			"a workspace whose input counts cache reads", `{"data":[{"rate_limit_id":"rl","workspace_id":"wrk","group":{"type":"model_group"},"models":["claude-opus-5-5"],
 			"limits":[{"type":"input_tokens_per_minute","value":5,"org_limit":9}]}]}`,
-			[]limit.Told{{Class: "opus-5-5", Workspace: "wrk", Rates: limit.Rates{ITPM: 5, CountsReads: true}}}, ""},
+			[]limit.Told{{Class: "opus-5-5", Workspace: "wrk", Rates: limit.Rates{ITPM: 5, CountsReads: true}}},
+			"",
+		},
 		{"values that are no limits", `{"data":[{"group":{"type":"model_group"},"models":["m"],"limits":[{"type":"requests_per_minute","value":-1},{"type":"output_tokens_per_minute","value":1.5}]}]}`, nil, ""},
 	} {
 		got, page, err := limit.ParseTold([]byte(tt.body))
