@@ -32,6 +32,7 @@ type bucket struct {
 	yield  yield
 	recent recent
 	flow   flow // of output
+	peaks  peaks
 
 	surprise  float64 // by how much levels were lower than ours lately
 	surprised tick
@@ -115,14 +116,15 @@ func (b *bucket) charge(t tick, k Kind, n, pace float64) (before float64) {
 	}
 	b.ramp.use(t, n)
 	if b.limited() {
+		b.peaks.note(t, b.level)
 		b.level -= n
 	}
 	return before
 }
 
 // correct replaces what is held of a kind that is charged at once by what it
-// was. If an answer has set the level since, the truth is in it already.
-func (b *bucket) correct(t tick, held, actual float64, seen bool) {
+// was, since a time. If an answer has set the level since, the truth is in it already.
+func (b *bucket) correct(t, since tick, held, actual float64, seen bool) {
 	b.refill(t)
 	b.ledger.Outstanding += actual - held
 	b.ledger.Refunded += held - actual
@@ -133,8 +135,16 @@ func (b *bucket) correct(t tick, held, actual float64, seen bool) {
 		b.ramp.use(t, actual-held)
 	}
 	if b.limited() && !seen {
-		b.level = min(b.size(), b.level+held-actual)
+		b.give(since, held-actual)
 	}
+}
+
+// give gives back what was charged at a time, or takes what was not.
+func (b *bucket) give(since tick, n float64) {
+	if n > 0 {
+		n = b.peaks.give(since, n, b.level, b.size())
+	}
+	b.level += n
 }
 
 // close ends what is held.

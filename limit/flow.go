@@ -40,17 +40,26 @@ type drain struct {
 	begin tick
 }
 
-// drainEvery is how long levels are looked at before they say anything: they
-// are rounded to a thousand. A guess.
-const drainEvery = 3 * time.Second
+// Levels are looked at for drainEvery before they say anything, or for as long
+// as it takes until what is rounded away is a tenth of the rate. Both are
+// guesses.
+const (
+	drainEvery = 3 * time.Second
+	drainNoise = 0.1
+)
 
-func (d *drain) learn(t tick, lower, most float64) {
+func (d *drain) learn(t tick, lower, off, rate float64) {
 	d.sum += lower
-	if past := t - d.begin; past >= drainEvery {
-		d.rate = max(0, min(most, d.rate+d.sum/max(past, drainEvery).Seconds()))
+	past := (t - d.begin).Seconds()
+	if rate > 0 && past >= max(drainEvery.Seconds(), off/(drainNoise*rate)) {
+		d.rate = max(0, min(mostDrain*rate, d.rate+d.sum/past))
 		d.sum, d.begin = 0, t
 	}
 }
+
+// mostDrain is the share of the rate that others are taken to use at most: we
+// try again, however little is left.
+const mostDrain = 0.9
 
 // dryFor is how long an attempt that was let in on an empty bucket may take to
 // tell what is left, before another is. A guess: an answer begins in a second.
@@ -71,7 +80,7 @@ func (f *flow) see(t tick, v view, off, lower, rate float64) {
 		return
 	}
 	f.dry, f.unseen = v.remaining <= off, 0
-	f.drain.learn(t, lower, 0.9*rate)
+	f.drain.learn(t, lower, off, rate)
 }
 
 // run lets time pass and returns what was produced.
@@ -144,9 +153,8 @@ func (b *bucket) settleOutput(t tick, r *reservation, reserved, actual float64) 
 		unseen = (t - b.anchor).Seconds() / ran
 	}
 	if r.cost.pace <= 0 {
-		b.level += charged - actual*unseen // an anchor leaves all of it charged
+		b.give(r.start, charged-actual*unseen) // an anchor leaves all of it charged
 	} else {
-		b.level += (charged - actual) * unseen
+		b.give(r.start, (charged-actual)*unseen)
 	}
-	b.level = min(b.size(), b.level)
 }

@@ -160,8 +160,14 @@ func (b *bucket) tell(t tick, from Source, perMinute float64) {
 	case limit == 0:
 	case !known:
 		b.level = b.size() - b.ledger.Outstanding + b.flow.promised
-	default:
-		b.level = min(b.size(), b.level)
+	}
+	b.trim()
+}
+
+// trim spills what a bucket that has become smaller does not hold.
+func (b *bucket) trim() {
+	if b.limited() {
+		b.level = min(b.level, b.size())
 	}
 }
 
@@ -225,6 +231,7 @@ func (b *bucket) absorb(t tick, o *bucket) {
 	if o.ramp.rate > 0 && (b.ramp.rate == 0 || o.ramp.rate < b.ramp.rate) {
 		b.ramp = o.ramp
 	}
+	b.trim()
 	if n, _ := o.recent.since(t-recentSlot*(recentSlots-1), t); n > 0 {
 		b.recent.add(t, n)
 	}

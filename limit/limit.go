@@ -137,6 +137,13 @@ func (b *Book) Acquire(now time.Time, n Need) Answer {
 	return Answer{ID: id}
 }
 
+// Look says what Acquire would, and reserves nothing; the ID is always 0.
+func (b *Book) Look(now time.Time, n Need) Answer {
+	t := b.tick(now)
+	groups, s := b.groupsOf(t, n)
+	return b.refusal(t, s, &groups, n, costOf(n))
+}
+
 // refusal says what an attempt has to wait for, longest first.
 func (b *Book) refusal(t tick, s *scope, groups *[most]*group, n Need, c cost) (worst Answer) {
 	if s.paused > t {

@@ -45,7 +45,7 @@ type Past struct {
 
 // What is expected while little has been seen.
 const (
-	unseenOutput = 4096 // or max_tokens; a guess
+	unseenOutput = 1024 // or max_tokens, if that is less; a guess
 	unseenPace   = 80   // tokens per second, more than most models make; a guess
 	enough       = 12   // calls that are worth more than a guess
 	outputShare  = 0.90 // of calls produce at most what is expected
@@ -55,6 +55,7 @@ const (
 
 // Expect returns what a call is likely to cost.
 func (p *Predictor) Expect(r Route) Expectation {
+	r.Input = max(0, r.Input)
 	own, _ := p.routes.get(keyOf(r))
 	all, _ := p.routes.get(routeKey{model: r.Model})
 	e := Expectation{Input: r.Input, Output: unseenOutput, Pace: unseenPace}
@@ -84,6 +85,7 @@ func (p *Predictor) Expect(r Route) Expectation {
 
 // Learn tells what a call has cost. r is what Expect was asked.
 func (p *Predictor) Learn(r Route, was Past) {
+	was.Input, was.Reads, was.Output = max(0, was.Input), max(0, was.Reads), max(0, was.Output)
 	p.history(keyOf(r)).learn(r, was)
 	if k := (routeKey{model: r.Model}); k != keyOf(r) {
 		p.history(k).learn(r, was)
@@ -137,7 +139,7 @@ func (h *history) learn(r Route, was Past) {
 	if was.Whole {
 		h.output.add(float64(was.Output))
 	}
-	if was.Output > 0 && was.Seconds > 0 {
+	if was.Output > 0 && was.Seconds > 0 && was.Seconds < 1e6 {
 		h.tokens = h.tokens*fade + float64(was.Output)
 		h.seconds = h.seconds*fade + was.Seconds
 	}
@@ -199,3 +201,6 @@ func edges(i int) (lower, upper float64) {
 	}
 	return math.Exp2(float64(i-1) / stepsPerDouble), math.Exp2(float64(i) / stepsPerDouble)
 }
+
+// Len returns how many kinds of calls are remembered.
+func (p *Predictor) Len() int { return len(p.routes.byKey) }

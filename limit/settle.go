@@ -56,7 +56,7 @@ func (b *Book) Correct(now time.Time, id ID, u claude.Usage) {
 // correct changes what is held of a kind.
 func (r *reservation) correct(t tick, g *group, i int, k Kind, actual float64) {
 	u := &g.buckets[k]
-	u.correct(t, r.held[i][k], actual, r.seen[i][k] || r.start < u.anchor)
+	u.correct(t, r.start, r.held[i][k], actual, r.seen[i][k] || r.start < u.anchor)
 	r.held[i][k] = actual
 }
 

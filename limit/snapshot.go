@@ -27,6 +27,7 @@ type Bucket struct {
 	Level    float64 // below 0 is a debt
 	Headroom float64 // of Level, kept back
 	Promised float64 // output that attempts in flight are still expected to produce
+	Others   float64 // tokens per second of output that others seem to take
 	Ledger   Ledger
 	From     Source // who told the limit
 	Ramp     bool   // use grew too fast a while ago
@@ -60,7 +61,7 @@ func (b *Book) Groups(now time.Time) []Group {
 			n, from := u.source()
 			s.Buckets = append(s.Buckets, Bucket{
 				Kind: Kind(k), Limit: int64(n), Rate: u.rated(), Burst: u.size(), Level: u.level,
-				Headroom: g.cushion(t, u, b.headroom()), Promised: u.flow.promised, Ledger: u.ledger,
+				Headroom: g.cushion(t, u, b.headroom()), Promised: u.flow.promised, Others: u.flow.drain.rate, Ledger: u.ledger,
 				From: from, Ramp: u.ramp.rate > 0,
 			})
 		}

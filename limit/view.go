@@ -48,6 +48,7 @@ func (b *bucket) see(t tick, v view) (set bool, surprise float64) {
 	known := b.told[Headers] > 0
 	b.tell(t, Headers, v.limit)
 	b.deepen(v, known)
+	b.trim()
 	if !b.mirrors() {
 		// A lower limit of our own is in force; the upstream's level, which
 		// others use too, only bounds it.
@@ -172,7 +173,11 @@ func (b *bucket) speaks(v view) moment {
 func (b *bucket) deepen(v view, known bool) {
 	rate := v.limit / 60
 	off := b.error(v.kind)
-	low, high := (v.remaining-off)/rate, float64(mostDepth)
+	below := off
+	if v.kind == Requests {
+		below = 0 // requests are rounded down
+	}
+	low, high := (v.remaining-below)/rate, float64(mostDepth)
 	if v.dated {
 		low = max(low, low+v.full-v.blur)
 		if v.at-v.start <= fresh { // of an older one it cannot be said until when it is full
