@@ -22,10 +22,12 @@ var mayUse = map[string][]string{
 	"retry":    {},
 	"breaker":  {},
 	"queue":    {},
-	"stream":   {"claude"},
-	"observe":  {"claude"},
-	"assemble": {"claude", "internal/rawjson"},
-	"resume":   {"claude", "internal/rawjson"},
+
+	"concurrency": {},
+	"stream":      {"claude"},
+	"observe":     {"claude"},
+	"assemble":    {"claude", "internal/rawjson"},
+	"resume":      {"claude", "internal/rawjson"},
 
 	// The one path.
 	"call":     {"backoff", "breaker", "classify", "claude", "observe", "retry"}, // observe: the types of a snapshot
