@@ -213,12 +213,13 @@ func (l *Limit) advance(now time.Time) {
 	}
 }
 
-// useless says that the limit has met no overload for long enough, or has held
-// nobody back for as long while overload was no more than chance. A timeout
-// takes its time to tell.
+// useless says that the limit has met no overload for long enough, though it
+// was raised in that time and what was added has been accepted; or that it has
+// held nobody back for as long, while overload was no more than chance. A
+// timeout takes its time to tell.
 func (l *Limit) useless(now time.Time) bool {
 	long := max(quiet, 2*l.refusal)
-	if now.Sub(l.lastBad) >= long {
+	if now.Sub(l.lastBad) >= long && l.step > 1 && l.gain == 0 {
 		return true
 	}
 	return now.Sub(l.bound) >= long && now.Sub(l.began) >= long && l.window.counts(now).share() <= suspicious

@@ -11,11 +11,14 @@ func (l *Limit) accept(now time.Time, tick int64, n int) {
 	if l.limit == 0 {
 		return
 	}
-	l.credit += n
+	started := l.origin.Add(time.Duration(tick+1) * tickTime) // or a little before
+	if started.After(l.stood) {
+		l.credit += n
+	}
 	if tick >= l.from {
 		l.fresh += n
 	}
-	if started := l.origin.Add(time.Duration(tick+1) * tickTime); started.After(l.began) {
+	if started.After(l.began) {
 		l.check.good += n
 		l.verify(now)
 	} else if !l.proven {
@@ -64,8 +67,11 @@ func (l *Limit) maySearch(now time.Time) bool {
 // too many of those are refused by which the limit has just grown, that was
 // too much. Otherwise it was chance, or capacity has fallen: the next that is
 // accepted, or refused, will tell.
-func (l *Limit) shrink(now time.Time) {
+func (l *Limit) shrink(now time.Time, s Slot) {
 	l.limit = max(min(l.limit, l.inFlight), 1)
+	if s.start.Before(l.stood) {
+		l.safe = l.limit // what was thought to be served was not
+	}
 	if l.gain == 0 {
 		l.step, l.fresh, l.from = 1, 0, never
 		return

@@ -78,7 +78,6 @@ type call struct {
 	arrived time.Time
 	n       int // attempts made
 	paid    int // for the attempt that is next
-	place   int
 }
 
 func (s *storm) begin(workers int) {

@@ -52,7 +52,7 @@ func (l *Limit) refused(now time.Time, s Slot, took time.Duration) {
 	}
 	stale := l.slow() && s.start.Before(l.moved) // of the load that the limit had before
 	if float64(l.inFlight+1) >= binding*float64(l.limit) && !stale {
-		l.shrink(now)
+		l.shrink(now, s)
 	}
 	if !s.start.Before(l.began) {
 		l.check.bad++

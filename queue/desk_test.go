@@ -240,9 +240,9 @@ func (d *desk) end(c *caller) {
 
 // run plays until nothing is left to happen, or t has come.
 func (d *desk) run(t time.Time) {
-	for d.agenda.len() > 0 && !d.agenda.top().when.After(t) {
-		e := d.agenda.top()
-		d.agenda.remove(e)
+	for d.agenda.events.len() > 0 && !d.agenda.events.top().when.After(t) {
+		e := d.agenda.events.top()
+		d.agenda.events.remove(e)
 		d.now = e.when
 		e.do()
 	}
@@ -251,7 +251,7 @@ func (d *desk) run(t time.Time) {
 
 func (d *desk) at(when time.Time, do func()) {
 	d.agenda.seq++
-	d.agenda.push(&event{when: when, seq: d.agenda.seq, do: do})
+	d.agenda.events.push(&event{when: when, seq: d.agenda.seq, do: do})
 }
 
 type event struct {
@@ -262,8 +262,8 @@ type event struct {
 }
 
 type agenda struct {
-	heap[*event, byWhen]
-	seq int
+	events heap[*event, byWhen]
+	seq    int
 }
 
 type byWhen struct{}

@@ -1,6 +1,9 @@
 package queue
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // group is one line of calls that draw on the same buckets. Counters are in
 // seconds of the scarcest bucket over weight.
@@ -166,14 +169,9 @@ func (g *group) exit(e *entry) {
 		l.flows[e.class].fix(s)
 	} else {
 		l.flows[e.class].remove(s)
-		for i := range f.strands {
-			if f.strands[i] == s {
-				last := len(f.strands) - 1
-				f.strands[i], f.strands[last] = f.strands[last], nil
-				f.strands = f.strands[:last]
-				break
-			}
-		}
+		i, last := slices.Index(f.strands, s), len(f.strands)-1
+		f.strands[i], f.strands[last] = f.strands[last], nil
+		f.strands = f.strands[:last]
 	}
 	l.ends.remove(e)
 	l.ages.remove(e)
@@ -195,8 +193,8 @@ func (g *group) exit(e *entry) {
 
 // each calls f for each lane with calls that wait; f may empty that lane.
 func (g *group) each(f func(*lane)) {
-	for i := len(g.active) - 1; i >= 0; i-- { // backwards: the last one takes the place of one that is emptied
-		f(g.active[i])
+	for _, l := range slices.Backward(g.active) { // the last one takes the place of one that is emptied
+		f(l)
 	}
 }
 
@@ -371,13 +369,14 @@ func (g *group) sweep() {
 	}
 }
 
-// age moves calls up a class whose time runs out.
+// age moves calls up a class whose time runs out. A lane whose only call rises
+// leaves the active ones and comes back at their end.
 func (q *Queue) age(now time.Time, g *group) {
-	for i := len(g.active) - 1; i >= 0; i-- { // backwards: a lane's last call takes it out and in again
-		for l := g.active[i]; l.ages.len() > 0 && !l.ages.top().ages.After(now); {
+	g.each(func(l *lane) {
+		for l.ages.len() > 0 && !l.ages.top().ages.After(now) {
 			q.rise(now, l.ages.top())
 		}
-	}
+	})
 }
 
 // rise moves a call up a class.

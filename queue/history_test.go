@@ -53,8 +53,8 @@ func randomHistory(t *testing.T, seed uint64) {
 		from := time.Duration(r.IntN(60)) * time.Second
 		d.at(at(from), func() { b.paused = at(from + time.Duration(r.IntN(10))*time.Second) })
 	}
-	for d.agenda.len() > 0 {
-		d.run(d.agenda.top().when)
+	for d.agenda.events.len() > 0 {
+		d.run(d.agenda.events.top().when)
 		if why := d.q.broken(); why != "" {
 			t.Fatalf("after %v: %s", d.now.Sub(epoch), why)
 		}

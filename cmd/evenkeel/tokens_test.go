@@ -31,8 +31,8 @@ const (
 	testTable = "../../tokens/fit/testdata/claude3.u8.gz"
 )
 
-// counter is an upstream in front of which requests are counted, and stopped.
-type counter struct {
+// tapped is an upstream in front of which requests are counted, and stopped.
+type tapped struct {
 	*httptest.Server
 	stopped chan struct{} // gets one for each request that is not answered
 
@@ -41,8 +41,8 @@ type counter struct {
 	stop  int // from this call on none is answered; 0 for never
 }
 
-func newCounter(t *testing.T, api http.Handler) *counter {
-	c := &counter{stopped: make(chan struct{}, 1000)}
+func newTapped(t *testing.T, api http.Handler) *tapped {
+	c := &tapped{stopped: make(chan struct{}, 1000)}
 	gone := make(chan struct{})
 	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c.mu.Lock()
@@ -68,7 +68,7 @@ func newCounter(t *testing.T, api http.Handler) *counter {
 }
 
 // reset begins to count anew, and returns what has been counted.
-func (c *counter) reset(stop int) int {
+func (c *tapped) reset(stop int) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	calls := c.calls
@@ -104,7 +104,7 @@ func runRefit(t *testing.T, url, out string, args ...string) refitResult {
 func TestRefit_findsTheTableBehindTheCounts(t *testing.T) {
 	const frame = 11
 	truth := readGzipped(t, testTable)
-	upstream := newCounter(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	upstream := newTapped(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var body struct {
 			Model    string
 			Messages []turn
@@ -147,7 +147,7 @@ func TestRefit_findsTheTableBehindTheCounts(t *testing.T) {
 // is that of a run that nobody has disturbed.
 func TestRefit_goesOnAfterKill(t *testing.T) {
 	const budget, answered, atOnce = 600, 250, 8
-	upstream := newCounter(t, sim.New(sim.Config{Seed: 1}))
+	upstream := newTapped(t, sim.New(sim.Config{Seed: 1}))
 	dir := t.TempDir()
 	out, ledger := filepath.Join(dir, "t.u8"), filepath.Join(dir, "t.u8.ledger")
 	upstream.reset(answered + 1)
@@ -191,7 +191,7 @@ func TestRefit_goesOnAfterKill(t *testing.T) {
 }
 
 func TestRefit_interrupted(t *testing.T) {
-	upstream := newCounter(t, sim.New(sim.Config{Seed: 1}))
+	upstream := newTapped(t, sim.New(sim.Config{Seed: 1}))
 	upstream.reset(101)
 	out := filepath.Join(t.TempDir(), "t.u8")
 	cmd, stdout, stderr := refitCommandLine(upstream.URL, out, "--concurrency", "1")
@@ -221,7 +221,7 @@ func TestRefit_interrupted(t *testing.T) {
 
 // Two runs with one ledger would ask everything twice.
 func TestRefit_ledgerInUse(t *testing.T) {
-	upstream := newCounter(t, sim.New(sim.Config{Seed: 1}))
+	upstream := newTapped(t, sim.New(sim.Config{Seed: 1}))
 	name := filepath.Join(t.TempDir(), "ledger")
 	ledger, err := refit.OpenLedger(name, upstream.URL, "claude-opus-5-5")
 	if err != nil {
