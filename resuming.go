@@ -79,11 +79,18 @@ func (x *exchange) announce(resp *http.Response) {
 func (b *body) resume(err error, silence time.Duration) bool {
 	x := b.x
 	r := &x.resumed
-	if r.transcript == nil || r.done || b.done || b.ended || b.events == nil || errors.Is(err, errClosed) {
+	if !x.s.Stream.Resume || r.done || b.done || b.ended || b.events == nil || errors.Is(err, errClosed) {
 		return false
 	}
 	o := b.outcome(err, silence)
 	if o.Fault != classify.FaultErrorEvent && o.Fault != classify.FaultCut && o.Fault != classify.FaultIdle {
+		return false
+	}
+	if r.transcript == nil {
+		r.verdict = string(resume.ErrBody)
+		if !resume.Possible(x.desc.body.Model) {
+			r.verdict = string(resume.ErrAlwaysThinks)
+		}
 		return false
 	}
 	o.Content = false // what has reached the caller is gone on with

@@ -48,8 +48,8 @@ func (h *hanging) Close() error { return nil }
 func TestTransport_tellsWhatACutStreamCost(t *testing.T) {
 	cancels := func(cancel func(), _ io.Closer) { cancel() }
 	closes := func(_ func(), body io.Closer) { _ = body.Close() }
-	start := claude.Usage{Input: 9, CacheRead: 4, Output: 1}
-	later := claude.Usage{Input: 9, CacheRead: 4, Output: 70}
+	start := claude.Usage{Input: 9, CacheRead: 4, Caches: true, Output: 1}
+	later := claude.Usage{Input: 9, CacheRead: 4, Caches: true, Output: 70}
 	tests := []struct {
 		name   string
 		events string
