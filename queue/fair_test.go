@@ -108,6 +108,10 @@ func TestQueue_shares(t *testing.T) {
 			{Item: item("a", Normal), workers: 100, cost: drawn(1, 0.2), over: 4, flies: 20 * time.Second},
 			{Item: item("b", Normal), workers: 100, cost: drawn(2, 0.2), flies: 20 * time.Second},
 		}, []float64{0.5, 0.5}},
+		{"nor do they cost a class anything", 0.1, []*party{
+			{Item: item("a", Normal), workers: 100, cost: drawn(1, 0.2), over: 4, flies: 20 * time.Second},
+			{Item: item("b", Batch), workers: 100, cost: drawn(2, 0.2), flies: 20 * time.Second},
+		}, []float64{0.8, 0.2}},
 		{"by weight", 0.05, []*party{
 			{Item: weighted("a", 3), workers: 50, cost: drawn(1, 0.1)},
 			{Item: weighted("b", 1), workers: 50, cost: drawn(2, 0.1)},
@@ -171,6 +175,20 @@ func TestQueue_noCreditForIdling(t *testing.T) {
 	d.run(at(310 * time.Second))
 	if got := late.got; got < 4.7 || got > 5.3 {
 		t.Errorf("the late one got %.1f s of the ten since it came, want 5", got)
+	}
+}
+
+// TestQueue_noCreditForIdlingClass: the same goes for classes, as far as none
+// below them has used what they left.
+func TestQueue_noCreditForIdlingClass(t *testing.T) {
+	d := newDesk(t, Config{})
+	d.buckets["g"] = &bucket{burst: 1, at: epoch}
+	early := &party{Item: Item{Group: "g", Lane: "l", Flow: "early"}, workers: 20, cost: always(0.1)}
+	late := &party{Item: Item{Group: "g", Lane: "l", Flow: "late", Class: Batch}, workers: 20, cost: always(0.1), from: 5 * time.Minute}
+	crowdOf(d, early, late)
+	d.run(at(310 * time.Second))
+	if got := late.got; got < 1.7 || got > 2.3 {
+		t.Errorf("batch that came late got %.1f s of the ten since, want 2", got)
 	}
 }
 

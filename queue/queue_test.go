@@ -187,6 +187,23 @@ func TestQueue_outlook(t *testing.T) {
 	}
 }
 
+// TestQueue_outlookOfTheOneWhoLeaves: the one who was to come back leaves
+// because of a pause that another call has met. Then that one has to.
+func TestQueue_outlookOfTheOneWhoLeaves(t *testing.T) {
+	q := New(Config{})
+	q.Push(at(0), Item{ID: 1, Group: "g", Lane: "a", Arrived: at(0), Deadline: at(8 * time.Second)})
+	q.Push(at(0), Item{ID: 2, Group: "g", Lane: "b", Arrived: at(1)})
+	out := q.Next(at(0), "g", func(t Turn) Answer {
+		if t.Lane == "a" {
+			return Answer{Wait: 5 * time.Second, Blocks: OneLane}
+		}
+		return Answer{Floor: 10 * time.Second}
+	})
+	if want := (Outlook{2, at(10 * time.Second)}); out != want || q.Waits(1) {
+		t.Errorf("got %v, want %v, and call 1 gone: it cannot start before the pause is over", out, want)
+	}
+}
+
 func TestQueue_turnNotTaken(t *testing.T) {
 	q := New(Config{})
 	q.Push(at(0), Item{ID: 1, Group: "g", Flow: "a", Cost: 5})
@@ -272,6 +289,10 @@ func TestQueue_makesRoom(t *testing.T) {
 			{"b", Normal, 0, None, "3"},
 			{"b", Normal, 0, Full, ""},
 			{"a", Normal, 0, Full, ""},
+		}},
+		{"nobody makes room for one who would have as many", 5, []push{
+			{"a", Normal, 0, None, ""}, {"a", Normal, 0, None, ""}, {"a", Normal, 0, None, ""},
+			{"b", Normal, 0, None, ""}, {"b", Normal, 0, None, ""}, {"b", Normal, 0, Full, ""},
 		}},
 		{"bytes count", 9, []push{
 			{"a", Normal, 60, None, ""}, {"a", Normal, 60, Full, ""}, {"b", Batch, 30, None, ""}, {"a", Normal, 40, None, "3"}, {"a", Interactive, 101, Full, ""},
