@@ -25,6 +25,7 @@ var policies = []struct {
 	rule rule
 }{
 	{"this limit, our retries", func() gate { return New(Config{}) }, ours},
+	{"the plain rule, our retries", func() gate { return &aimd{} }, ours},
 	{"no limit, our retries", func() gate { return &fixed{} }, ours},
 	{"fixed cap of 20, our retries", func() gate { return &fixed{most: 20} }, ours},
 	{"fixed cap of 50, our retries", func() gate { return &fixed{most: 50} }, ours},
@@ -191,7 +192,7 @@ func TestLimit_timeouts(t *testing.T) {
 		switch i {
 		case 0:
 			with = r
-		case 1:
+		case 2:
 			without = r
 		}
 	}
