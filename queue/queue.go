@@ -58,6 +58,9 @@
 //	        Left()                  → those of the ones that left, and remember why;
 //	        Outlook.Who             → its channel too, if it is held beyond Outlook.At
 //
+// What holds back one call and no other, such as a budget that does not pay for
+// its retry, is not waited for here: the call is pushed when it has that.
+//
 // try takes everything the call needs, or nothing. A turn is a promise: what
 // try took belongs to that call until it comes (Take) or leaves (Remove, which
 // also takes its charge back), so a caller that has gone between the two blocks
@@ -144,7 +147,8 @@ type Turn struct {
 
 // Answer is what a call gets when its turn would be.
 type Answer struct {
-	OK bool // everything it needs has been taken for it
+	OK    bool // everything it needs has been taken for it
+	Never bool // it can never go, as limits are now: it leaves
 
 	// Wait is the time after which asking again may help. 0 means unknown: an
 	// end of some attempt, or other news, will be followed by Next.
@@ -310,6 +314,10 @@ func (q *Queue) Next(now time.Time, group string, try func(Turn) Answer) Outlook
 		if a.OK {
 			g.charge(s, e, q.round)
 			q.give(e)
+			continue
+		}
+		if a.Never {
+			q.leave(e, Refused)
 			continue
 		}
 		wait := max(a.Wait, a.Floor)

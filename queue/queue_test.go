@@ -167,6 +167,30 @@ func TestQueue_ownWaitTooLong(t *testing.T) {
 	}
 }
 
+func TestQueue_neverGoes(t *testing.T) {
+	q := New(Config{})
+	for id := range uint64(3) {
+		q.Push(at(0), Item{ID: id + 1, Group: "g", Arrived: at(time.Duration(id))})
+	}
+	q.Next(at(0), "g", func(t Turn) Answer { return Answer{Never: t.ID == 1, OK: t.ID == 2} })
+	if got, want := fmt.Sprint(q.Left()), fmt.Sprint([]Left{{1, Refused}}); got != want || !q.Waits(3) {
+		t.Errorf("left: %v, want %v, and the others as before", got, want)
+	}
+	if _, ok := q.Take(2); !ok {
+		t.Error("one that can never go holds back those behind it")
+	}
+}
+
+func TestQueue_reasons(t *testing.T) {
+	seen := map[string]bool{}
+	for r := None; r <= Refused; r++ {
+		if seen[r.String()] || (r == None) != (r.String() == "") {
+			t.Errorf("reason %d is spelled %q", r, r)
+		}
+		seen[r.String()] = true
+	}
+}
+
 func TestQueue_outlook(t *testing.T) {
 	q := New(Config{})
 	for i, lane := range []string{"a", "b", "c"} {
@@ -291,8 +315,12 @@ func TestQueue_makesRoom(t *testing.T) {
 			{"a", Normal, 0, Full, ""},
 		}},
 		{"nobody makes room for one who would have as many", 5, []push{
-			{"a", Normal, 0, None, ""}, {"a", Normal, 0, None, ""}, {"a", Normal, 0, None, ""},
-			{"b", Normal, 0, None, ""}, {"b", Normal, 0, None, ""}, {"b", Normal, 0, Full, ""},
+			{"a", Normal, 0, None, ""},
+			{"a", Normal, 0, None, ""},
+			{"a", Normal, 0, None, ""},
+			{"b", Normal, 0, None, ""},
+			{"b", Normal, 0, None, ""},
+			{"b", Normal, 0, Full, ""},
 		}},
 		{"bytes count", 9, []push{
 			{"a", Normal, 60, None, ""}, {"a", Normal, 60, Full, ""}, {"b", Batch, 30, None, ""}, {"a", Normal, 40, None, "3"}, {"a", Interactive, 101, Full, ""},
