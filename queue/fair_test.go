@@ -255,3 +255,30 @@ func TestQueue_nobodyStarves(t *testing.T) {
 		}
 	}
 }
+
+// TestQueue_lateInTime: calls with a deadline behind hundreds of their own
+// caller's and class's that have none are served in time, as long as they are
+// few.
+func TestQueue_lateInTime(t *testing.T) {
+	for _, class := range []Class{Normal, Batch} {
+		d := newDesk(t, Config{Depth: 10_000, MaxWait: -1})
+		d.buckets["g"] = &bucket{burst: 5, at: epoch}
+		crowdOf(d,
+			&party{Item: Item{Group: "g", Lane: "l", Flow: "crowd", Class: class}, workers: 2000, cost: drawn(1, 0.1)},
+			&party{Item: Item{Group: "g", Lane: "l", Flow: "others", Class: Interactive}, workers: 20, cost: drawn(2, 0.1)},
+		)
+		var due []*caller
+		for i := range 100 {
+			arrives := at(time.Minute + time.Duration(5*i)*time.Second)
+			c := &caller{Item: Item{ID: uint64(i + 1), Group: "g", Lane: "l", Flow: "crowd", Class: class, Cost: 0.1, Deadline: arrives.Add(time.Minute)}}
+			d.arrive(arrives, c)
+			due = append(due, c)
+		}
+		d.run(at(11 * time.Minute))
+		for _, c := range due {
+			if c.start.IsZero() || c.start.Sub(c.Arrived) < 48*time.Second {
+				t.Errorf("call %d of class %d: served after %v (left: %v), want when it was late, and in time", c.ID, class, c.start.Sub(c.Arrived), c.left)
+			}
+		}
+	}
+}

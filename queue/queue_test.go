@@ -252,29 +252,30 @@ func TestQueue_turnNotTaken(t *testing.T) {
 	}
 }
 
-func TestQueue_risesWithAge(t *testing.T) {
+func TestQueue_late(t *testing.T) {
 	const s = time.Second
-	q := New(Config{})
-	q.Push(at(0), Item{ID: 1, Group: "g", Class: Batch, Cost: 1, Deadline: at(100 * s)})
-	q.Push(at(0), Item{ID: 2, Group: "g", Class: Batch, Cost: 1})
+	q := New(Config{MaxWait: -1})
+	q.Push(at(0), Item{ID: 1, Group: "g", Flow: "a", Class: Normal, Cost: 1, Arrived: at(0)})
+	q.Push(at(0), Item{ID: 2, Group: "g", Flow: "a", Class: Batch, Cost: 1, Arrived: at(0)})
+	q.Push(at(0), Item{ID: 3, Group: "g", Flow: "a", Class: Batch, Cost: 1, Arrived: at(1), Deadline: at(100 * s)})
+	q.Push(at(0), Item{ID: 4, Group: "g", Flow: "a", Class: Interactive, Cost: 1, Arrived: at(1), Deadline: at(100 * s)})
 	for _, step := range []struct {
 		at   time.Duration
-		want [classes]int
-	}{
-		{79 * s, [classes]int{Batch: 2}},
-		{80 * s, [classes]int{Normal: 1, Batch: 1}},
-		{95 * s, [classes]int{Normal: 1, Batch: 1}},
-		{96 * s, [classes]int{Interactive: 1, Batch: 1}},
-		{99 * s, [classes]int{Interactive: 1, Batch: 1}},
-	} {
+		want int
+	}{{79 * s, 0}, {80 * s, 1}, {99 * s, 1}} {
 		q.Next(at(step.at), "g", func(Turn) Answer { return Answer{} })
-		if got := q.Snapshot().Waiting; got != step.want {
-			t.Errorf("at %v: %v wait, want %v", step.at, got, step.want)
+		if got := q.Snapshot(); got.Late != step.want || got.Waiting != [classes]int{1, 1, 2} {
+			t.Errorf("at %v: %d late, waiting %v, want %d of 1, 1 and 2", step.at, got.Late, got.Waiting, step.want)
+		}
+		if why := q.broken(); why != "" {
+			t.Error(why)
 		}
 	}
-	turns(q, at(99*s), "g", 1)
-	if c, ok := q.Take(1); !ok || c.Class != Interactive {
-		t.Errorf("charged to class %d (turn %v), want the class it was served in", c.Class, ok)
+	if got := turns(q, at(99*s), "g", 4); !slices.Equal(got, []uint64{4, 1, 3, 2}) {
+		t.Errorf("got %v, want [4 1 3 2]: a late call before others of its class, not before higher ones", got)
+	}
+	if c, ok := q.Take(3); !ok || c.Class != late {
+		t.Errorf("charged to class %d (turn %v), want that of late calls", c.Class, ok)
 	}
 }
 
