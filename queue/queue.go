@@ -16,9 +16,10 @@
 // Vin, Cheng, SIGCOMM 1996). Each has a counter, the one with the least is
 // next, and a call moves it on by cost over weight. The cost is the call's
 // dominant share ([Dominant]): an estimate at dispatch, put right by
-// [Queue.Correct] when the real cost is known. Who was idle gets no credit: its
-// counter is lifted to that of the one served last. A class that waits is
-// always served at its share, so batch has a floor: one thirteenth.
+// [Queue.Correct] when the real cost is known. A flow that was idle gets no
+// credit: its counter is lifted to that of the one served last. A class gets
+// some, towards those below it. One that waits is served at its share in the
+// end, so batch has a floor: one thirteenth, or one fourteenth beside late calls.
 //
 // At four fifths of its wait budget a normal or batch call leaves its class for
 // one of late calls, of weight 1, so that it does not miss its deadline behind
@@ -52,7 +53,8 @@
 //
 //	Admit:  Take(id)                → has a turn: send, keep the Charge for Correct
 //	        Push(now, item)         → unless it waits already (Waits); a reason refuses it
-//	        pump(group)             → the turn may be its own: Take
+//	        pump(group)             → the turn may be its own: Take. Those that have left
+//	                                  (also to make room, in another group) are refused
 //	        else hold it: until At if Outlook.Who is this call, else until its
 //	        deadline, with a channel
 //	Settle: give back slot and tokens, Correct(charge, real), pump(group)
@@ -69,7 +71,9 @@
 // also takes its charge back), so a caller that has gone between the two blocks
 // nobody for longer than it takes to say so. Outlook.Who is what keeps a group
 // going in which nothing ends: exactly one of its calls has to come back at
-// Outlook.At, and when that one leaves, the pump in Leave names another.
+// Outlook.At, and when that one leaves, the pump in Leave names another. One that
+// has left by the Queue's doing comes as well, since its channel is closed, and
+// Leave follows.
 //
 // The package is pure: it takes the time as an argument, starts no goroutine,
 // never sleeps, and has no lock. Nothing in it is safe for concurrent use;
