@@ -50,6 +50,13 @@
 // then a round trip is two median answers, and what a timeout tells of the load
 // before the last change is ignored.
 //
+// # How it is wired
+//
+// Ask Room for the call that is next and no other, since a no is taken as a wish
+// for more; Start when it has all else that it needs; End when the attempt has
+// ended, however it did. After each End, and after Wait, there may be room for
+// the next.
+//
 // The package is pure: it takes the time as an argument, starts no goroutine,
 // never sleeps, has no lock, and uses the same memory whatever happens. Nothing in
 // it is safe for concurrent use; whoever owns a Limit serialises.

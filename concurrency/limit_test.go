@@ -79,6 +79,18 @@ func TestLimit_begins(t *testing.T) {
 	}
 }
 
+// TestLimit_refusalsComeFirst: a refusal takes a tenth of a second and an answer
+// twenty. Of six hundred that start together the first to end are refusals, and
+// they say nothing.
+func TestLimit_refusalsComeFirst(t *testing.T) {
+	l := New(Config{})
+	slots := fill(l, epoch, 600)
+	end(l, at(refusal), slots[:30], Overloaded)
+	if !l.began.IsZero() {
+		t.Errorf("a trial, though 570 of 600 attempts have not been refused: %+v", l.State(at(refusal)))
+	}
+}
+
 func TestLimit_cut(t *testing.T) {
 	l := New(Config{})
 	served := overload(l)

@@ -25,6 +25,7 @@ var policies = []struct {
 	rule rule
 }{
 	{"this limit, our retries", func() gate { return New(Config{}) }, ours},
+	{"the plain rule, our retries", func() gate { return &aimd{} }, ours},
 	{"no limit, our retries", func() gate { return &fixed{} }, ours},
 	{"fixed cap of 20, our retries", func() gate { return &fixed{most: 20} }, ours},
 	{"fixed cap of 50, our retries", func() gate { return &fixed{most: 50} }, ours},
@@ -37,12 +38,11 @@ type result struct{ mean, worst float64 }
 
 func (r result) String() string { return fmt.Sprintf("%.1f (%.1f) %%", 100*r.mean, 100*r.worst) }
 
-// over plays storms, twenty with the limit and five with others, and takes the mean of each number and its least, or
+// over plays storms, so many with the limit and five with others, and takes the mean of each number and its least, or
 // its most if it is better low.
-func over(gate gate, lowIsBetter []bool, play func(seed uint64) []float64) []result {
-	seeds := 5
-	if _, ok := gate.(*Limit); ok {
-		seeds = 20
+func over(seeds int, gate gate, lowIsBetter []bool, play func(seed uint64) []float64) []result {
+	if _, ok := gate.(*Limit); !ok {
+		seeds = 5
 	}
 	sums := make([]result, len(lowIsBetter))
 	for seed := range uint64(seeds) {
@@ -60,7 +60,7 @@ func over(gate gate, lowIsBetter []bool, play func(seed uint64) []float64) []res
 // healthy is an API that answers 200 workers, but for some noise: the part of
 // the possible rate at 5 s, and from then on until five minutes.
 func healthy(noise float64, gate func() gate, rule rule) []result {
-	return over(gate(), []bool{false, false}, func(seed uint64) []float64 {
+	return over(20, gate(), []bool{false, false}, func(seed uint64) []float64 {
 		const workers = 200
 		s := play(workers, seed, gate(), rule, func(s *storm) { s.noise = noise })
 		s.until(5 * time.Second)
@@ -74,7 +74,7 @@ func healthy(noise float64, gate func() gate, rule rule) []result {
 // of the workers served 15 s after its end; and of calls that failed. A refusal
 // may keep a place busy for a while.
 func overloaded(noise float64, from, costs time.Duration, gate func() gate, rule rule) []result {
-	return over(gate(), []bool{false, true, false, true}, func(seed uint64) []float64 {
+	return over(20, gate(), []bool{false, true, false, true}, func(seed uint64) []float64 {
 		const workers, few = 100, 20
 		end := from + 3*time.Minute
 		s := play(workers, seed, gate(), rule, func(s *storm) {
@@ -153,7 +153,7 @@ func TestLimit_noise(t *testing.T) {
 // anyway: the part of the places' answers that came, and of attempts given up,
 // from three minutes on; and of the workers' answers five to ten minutes after.
 func slow(shared bool, gate func() gate, rule rule) []result {
-	return over(gate(), []bool{false, true, false}, func(seed uint64) []float64 {
+	return over(20, gate(), []bool{false, true, false}, func(seed uint64) []float64 {
 		const workers, few = 100, 20
 		s := play(workers, seed, gate(), rule, func(s *storm) {
 			s.slow, s.noise, s.shared = time.Minute, 0.01, shared
@@ -192,7 +192,7 @@ func TestLimit_timeouts(t *testing.T) {
 		switch i {
 		case 0:
 			with = r
-		case 1:
+		case 2:
 			without = r
 		}
 	}
@@ -227,7 +227,7 @@ func TestLimit_sizes(t *testing.T) {
 		{20, 100, 500 * time.Millisecond, refusal},
 	} {
 		limit := func() gate { return New(Config{}) }
-		r := over(limit(), []bool{false, true, false}, func(seed uint64) []float64 {
+		r := over(8, limit(), []bool{false, true, false}, func(seed uint64) []float64 {
 			const end = 5 * time.Minute
 			s := play(c.workers, seed, limit(), ours, func(s *storm) {
 				s.noise, s.answer, s.slow = 0.01, c.answer, c.refuse

@@ -1,5 +1,9 @@
 package queue
 
+// lowest are the classes in the order in which they make room. That a call is
+// late does not count here.
+var lowest = [classes]Class{Batch, Normal, Interactive}
+
 // crowd is all calls that wait, in the order in which they make room.
 type crowd struct {
 	holders map[flowKey]*holder
@@ -20,7 +24,7 @@ type holder struct {
 func (h *holder) load(more int) float64 { return float64(h.items.len()+more) / h.weight }
 
 func (c *crowd) add(e *entry) {
-	key := flowKey{e.class, e.Flow}
+	key := flowKey{e.Class, e.Flow}
 	h := c.holders[key]
 	if h == nil {
 		h = c.holder()
@@ -30,11 +34,11 @@ func (c *crowd) add(e *entry) {
 	h.weight = e.Weight
 	h.items.push(e)
 	e.holder = h
-	c.bytes[e.class] += e.Bytes
+	c.bytes[e.Class] += e.Bytes
 	if h.items.len() == 1 {
-		c.classes[e.class].push(h)
+		c.classes[e.Class].push(h)
 	} else {
-		c.classes[e.class].fix(h)
+		c.classes[e.Class].fix(h)
 	}
 }
 
@@ -42,12 +46,12 @@ func (c *crowd) remove(e *entry) {
 	h := e.holder
 	h.items.remove(e)
 	e.holder = nil
-	c.bytes[e.class] -= e.Bytes
+	c.bytes[e.Class] -= e.Bytes
 	if h.items.len() > 0 {
-		c.classes[e.class].fix(h)
+		c.classes[e.Class].fix(h)
 		return
 	}
-	c.classes[e.class].remove(h)
+	c.classes[e.Class].remove(h)
 	delete(c.holders, h.key)
 	h.key = flowKey{}
 	if len(c.free) < 64 {
@@ -85,16 +89,22 @@ func (q *Queue) makeRoom(it Item) bool {
 // have to make room did: nobody leaves in vain.
 func (q *Queue) roomFor(it Item) bool {
 	over := q.bytes + it.Bytes - q.cfg.Bytes
-	for i := classes - 1; ranked[i] != it.Class && over > 0; i-- {
-		over -= q.crowd.bytes[ranked[i]]
+	for _, c := range lowest {
+		if c == it.Class {
+			break
+		}
+		over -= q.crowd.bytes[c]
 	}
 	return over <= 0
 }
 
 // victim is the call that makes room for the newcomer; nil if none should.
 func (q *Queue) victim(it Item) *entry {
-	for i := classes - 1; ranked[i] != it.Class; i-- {
-		if h := &q.crowd.classes[ranked[i]]; h.len() > 0 {
+	for _, c := range lowest {
+		if c == it.Class {
+			break
+		}
+		if h := &q.crowd.classes[c]; h.len() > 0 {
 			return h.top().items.top()
 		}
 	}

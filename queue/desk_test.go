@@ -290,8 +290,8 @@ func (q *Queue) broken() string {
 				return fmt.Sprintf("%d has a turn and stands in a heap", id)
 			}
 			continue
-		case e.strand == nil || e.holder == nil || e.strand.flow.key != (flowKey{e.class, e.Flow}) ||
-			e.holder.key != e.strand.flow.key || e.strand.lane.name != e.Lane || e.strand.lane.group.name != e.Group:
+		case e.strand == nil || e.holder == nil || e.strand.flow.key != e.key ||
+			e.holder.key != (flowKey{e.Class, e.Flow}) || e.strand.lane.name != e.Lane || e.strand.lane.group.name != e.Group:
 			return fmt.Sprintf("%d stands in the wrong place", id)
 		case e.strand.items.list[e.at[inStrand]-1] != e, e.holder.items.list[e.at[inHolder]-1] != e:
 			return fmt.Sprintf("%d does not know its place", id)
@@ -318,7 +318,7 @@ func (q *Queue) broken() string {
 				return "an idle lane among the active"
 			}
 			inLanes += l.waiting
-			for c := range classes {
+			for c := range all {
 				for i, s := range l.flows[c].list {
 					inStrands += s.items.len()
 					if i > 0 && (byTag{}).less(s, l.flows[c].list[(i-1)/2]) {

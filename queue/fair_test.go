@@ -108,6 +108,10 @@ func TestQueue_shares(t *testing.T) {
 			{Item: item("a", Normal), workers: 100, cost: drawn(1, 0.2), over: 4, flies: 20 * time.Second},
 			{Item: item("b", Normal), workers: 100, cost: drawn(2, 0.2), flies: 20 * time.Second},
 		}, []float64{0.5, 0.5}},
+		{"nor do they cost a class anything", 0.1, []*party{
+			{Item: item("a", Normal), workers: 100, cost: drawn(1, 0.2), over: 4, flies: 20 * time.Second},
+			{Item: item("b", Batch), workers: 100, cost: drawn(2, 0.2), flies: 20 * time.Second},
+		}, []float64{0.8, 0.2}},
 		{"by weight", 0.05, []*party{
 			{Item: weighted("a", 3), workers: 50, cost: drawn(1, 0.1)},
 			{Item: weighted("b", 1), workers: 50, cost: drawn(2, 0.1)},
@@ -174,6 +178,20 @@ func TestQueue_noCreditForIdling(t *testing.T) {
 	}
 }
 
+// TestQueue_noCreditForIdlingClass: the same goes for classes, as far as none
+// below them has used what they left.
+func TestQueue_noCreditForIdlingClass(t *testing.T) {
+	d := newDesk(t, Config{})
+	d.buckets["g"] = &bucket{burst: 1, at: epoch}
+	early := &party{Item: Item{Group: "g", Lane: "l", Flow: "early"}, workers: 20, cost: always(0.1)}
+	late := &party{Item: Item{Group: "g", Lane: "l", Flow: "late", Class: Batch}, workers: 20, cost: always(0.1), from: 5 * time.Minute}
+	crowdOf(d, early, late)
+	d.run(at(310 * time.Second))
+	if got := late.got; got < 1.7 || got > 2.3 {
+		t.Errorf("batch that came late got %.1f s of the ten since, want 2", got)
+	}
+}
+
 // TestQueue_noCreditForOutage: a model that was down for five minutes shares
 // what another one uses from then on, and is not owed what that one used.
 func TestQueue_noCreditForOutage(t *testing.T) {
@@ -233,6 +251,33 @@ func TestQueue_nobodyStarves(t *testing.T) {
 		for _, c := range watched {
 			if c.start.IsZero() {
 				t.Errorf("seed %d: a call of class %d has waited %v", seed, c.Class, d.now.Sub(c.Arrived))
+			}
+		}
+	}
+}
+
+// TestQueue_lateInTime: calls with a deadline behind hundreds of their own
+// caller's and class's that have none are served in time, as long as they are
+// few.
+func TestQueue_lateInTime(t *testing.T) {
+	for _, class := range []Class{Normal, Batch} {
+		d := newDesk(t, Config{Depth: 10_000, MaxWait: -1})
+		d.buckets["g"] = &bucket{burst: 5, at: epoch}
+		crowdOf(d,
+			&party{Item: Item{Group: "g", Lane: "l", Flow: "crowd", Class: class}, workers: 2000, cost: drawn(1, 0.1)},
+			&party{Item: Item{Group: "g", Lane: "l", Flow: "others", Class: Interactive}, workers: 20, cost: drawn(2, 0.1)},
+		)
+		var due []*caller
+		for i := range 100 {
+			arrives := at(time.Minute + time.Duration(5*i)*time.Second)
+			c := &caller{Item: Item{ID: uint64(i + 1), Group: "g", Lane: "l", Flow: "crowd", Class: class, Cost: 0.1, Deadline: arrives.Add(time.Minute)}}
+			d.arrive(arrives, c)
+			due = append(due, c)
+		}
+		d.run(at(11 * time.Minute))
+		for _, c := range due {
+			if c.start.IsZero() || c.start.Sub(c.Arrived) < 48*time.Second {
+				t.Errorf("call %d of class %d: served after %v (left: %v), want when it was late, and in time", c.ID, class, c.start.Sub(c.Arrived), c.left)
 			}
 		}
 	}

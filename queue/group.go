@@ -9,7 +9,7 @@ import (
 // seconds of the scarcest bucket over weight.
 type group struct {
 	name    string
-	classes [classes]share
+	classes [all]share
 	v       float64 // virtual time: the counter of the class served last
 	lanes   map[string]*lane
 	active  []*lane // with calls that wait
@@ -47,17 +47,17 @@ type lane struct {
 	group   *group
 	name    string
 	strands map[flowKey]*strand
-	flows   [classes]heap[*strand, byTag]
+	flows   [all]heap[*strand, byTag]
 	ends    heap[*entry, byEnd]
 	ages    heap[*entry, byAge]
 	waiting int
 	place   int  // in group.active
 	used    bool // since the last sweep of the group
 
-	blocked uint64           // the round of Next in which it was
-	stalled bool             // blocked since then, and perhaps still
-	ahead   [classes]float64 // of virtual time, its flows were when that began
-	floor   [classes]float64 // least counters of its flows: what others used meanwhile is not owed
+	blocked uint64       // the round of Next in which it was
+	stalled bool         // blocked since then, and perhaps still
+	ahead   [all]float64 // of virtual time, its flows were when that began
+	floor   [all]float64 // least counters of its flows: what others used meanwhile is not owed
 }
 
 // strand is the calls of one flow in one lane.
@@ -90,14 +90,14 @@ func (g *group) enter(e *entry) {
 	if l.used = true; l.waiting == 0 {
 		l.place = len(g.active)
 		l.stalled = false
-		l.floor = [classes]float64{}
+		l.floor = [all]float64{}
 		g.active = append(g.active, l)
 	}
-	c := &g.classes[e.class]
+	c := &g.classes[e.key.class]
 	if c.waiting == 0 {
-		c.tag = max(c.tag, g.lift(e.class))
+		c.tag = max(c.tag, g.lift(e.key.class))
 	}
-	key := flowKey{e.class, e.Flow}
+	key := e.key
 	s := l.strands[key]
 	if s == nil {
 		s = &strand{flow: g.flow(key), lane: l}
@@ -111,9 +111,9 @@ func (g *group) enter(e *entry) {
 	s.items.push(e)
 	if s.items.len() == 1 {
 		f.strands = append(f.strands, s)
-		l.flows[e.class].push(s)
+		l.flows[e.key.class].push(s)
 	} else {
-		l.flows[e.class].fix(s)
+		l.flows[e.key.class].fix(s)
 	}
 	if !e.end.IsZero() {
 		l.ends.push(e)
@@ -134,9 +134,10 @@ func (g *group) enter(e *entry) {
 const credit = 60
 
 // lift is the least counter of a class that begins to wait. There is no credit
-// towards those above it that wait, and none for batch, which has nobody below.
+// towards those above it that wait, and none for batch, which has nobody below,
+// nor for late calls.
 func (g *group) lift(c Class) float64 {
-	if c == Batch {
+	if c == Batch || c == late {
 		return g.v
 	}
 	least := g.v - credit
@@ -166,9 +167,9 @@ func (g *group) exit(e *entry) {
 	l, f := s.lane, s.flow
 	s.items.remove(e)
 	if s.items.len() > 0 {
-		l.flows[e.class].fix(s)
+		l.flows[e.key.class].fix(s)
 	} else {
-		l.flows[e.class].remove(s)
+		l.flows[e.key.class].remove(s)
 		i, last := slices.Index(f.strands, s), len(f.strands)-1
 		f.strands[i], f.strands[last] = f.strands[last], nil
 		f.strands = f.strands[:last]
@@ -176,7 +177,7 @@ func (g *group) exit(e *entry) {
 	l.ends.remove(e)
 	l.ages.remove(e)
 	e.strand = nil
-	g.classes[e.class].waiting--
+	g.classes[e.key.class].waiting--
 	g.waiting--
 	g.backlog -= e.Cost
 	if g.waiting == 0 {
@@ -242,6 +243,9 @@ func (g *group) spare(now time.Time, c Class, round uint64) bool {
 		if higher == c {
 			break
 		}
+		if higher == late {
+			continue // they may not take from the reserve either
+		}
 		s := &g.classes[higher]
 		if s.waiting > 0 && g.best(higher, round) != nil {
 			return false
@@ -253,21 +257,21 @@ func (g *group) spare(now time.Time, c Class, round uint64) bool {
 
 // charge moves the counters on for a call that has got its turn.
 func (g *group) charge(s *strand, e *entry, round uint64) {
-	c := &g.classes[e.class]
+	c := &g.classes[e.key.class]
 	if step := c.tag - g.v; step > 0 {
 		g.v = c.tag
 		for _, other := range ranked { // who could not have used it is not owed it
-			if o := &g.classes[other]; other != e.class && o.waiting > 0 && g.best(other, round) == nil {
+			if o := &g.classes[other]; other != e.key.class && o.waiting > 0 && g.best(other, round) == nil {
 				o.tag += step
 			}
 		}
 	}
-	c.tag += e.Cost / weights[e.class]
+	c.tag += e.Cost / weights[e.key.class]
 
 	s.lane.resume(g)
 	at := s.counter()
 	c.v = max(c.v, at)
-	s.flow.set(at + e.Cost/e.Weight)
+	s.flow.set(at + e.Cost/e.weight)
 }
 
 // set changes a flow's counter, and its places.
@@ -285,7 +289,7 @@ func (l *lane) block(g *group, round uint64) {
 		return
 	}
 	l.stalled = true
-	for c := range classes {
+	for c := range all {
 		l.ahead[c] = 0
 		if l.flows[c].len() > 0 {
 			l.ahead[c] = l.flows[c].top().counter() - g.classes[c].v
@@ -301,7 +305,7 @@ func (l *lane) resume(g *group) {
 		return
 	}
 	l.stalled = false
-	for c := range classes {
+	for c := range all {
 		l.floor[c] = max(l.floor[c], g.classes[c].v+l.ahead[c])
 	}
 }
@@ -369,22 +373,15 @@ func (g *group) sweep() {
 	}
 }
 
-// age moves calls up a class whose time runs out. A lane whose only call rises
-// leaves the active ones and comes back at their end.
+// age moves calls to the late ones whose time runs out. A lane whose only call
+// it is leaves the active ones and comes back at their end.
 func (q *Queue) age(now time.Time, g *group) {
 	g.each(func(l *lane) {
 		for l.ages.len() > 0 && !l.ages.top().ages.After(now) {
-			q.rise(now, l.ages.top())
+			e := l.ages.top()
+			g.exit(e)
+			e.key, e.weight = flowKey{late, lateFlows[e.Class]}, weights[e.Class]
+			g.enter(e)
 		}
 	})
-}
-
-// rise moves a call up a class.
-func (q *Queue) rise(now time.Time, e *entry) {
-	g := e.strand.lane.group
-	q.exit(e)
-	e.class = above[e.class]
-	g.enter(e)
-	q.setAge(now, e)
-	q.crowd.add(e)
 }

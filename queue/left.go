@@ -12,6 +12,7 @@ const (
 	Crowded          // it has made room for a call of a higher class, or of a flow with fewer
 	TooLate          // it cannot start before its deadline
 	WaitedOut        // it has waited as long as one of its class does, or would have to
+	Refused          // it can never go: Answer.Never
 )
 
 // String returns the reason as logs and snapshots spell it.
@@ -25,6 +26,8 @@ func (r Reason) String() string {
 		return "deadline cannot be met"
 	case WaitedOut:
 		return "waited too long"
+	case Refused:
+		return "can never go"
 	default:
 		return ""
 	}

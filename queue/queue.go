@@ -16,13 +16,17 @@
 // Vin, Cheng, SIGCOMM 1996). Each has a counter, the one with the least is
 // next, and a call moves it on by cost over weight. The cost is the call's
 // dominant share ([Dominant]): an estimate at dispatch, put right by
-// [Queue.Correct] when the real cost is known. Who was idle gets no credit: its
-// counter is lifted to that of the one served last. A class that waits is
-// always served at its share, so batch has a floor: one thirteenth.
+// [Queue.Correct] when the real cost is known. A flow that was idle gets no
+// credit: its counter is lifted to that of the one served last. A class gets
+// some, towards those below it. One that waits is served at its share in the
+// end, so batch has a floor: one thirteenth, or one fourteenth beside late calls.
 //
-// At four fifths of its wait budget a call moves up a class, and at four
-// fifths of what is left then once more, so that none that has a deadline
-// misses it behind others who have none.
+// At four fifths of its wait budget a normal or batch call leaves its class for
+// one of late calls, of weight 1, so that it does not miss its deadline behind
+// others of its caller or class who have more time. A few late calls are served
+// at once. Many are not, and some will miss it: ones with deadlines that cannot
+// all be met must not get what others are owed, or a flood of batch calls with
+// short deadlines would rule (see decision 0011).
 //
 // # Lanes
 //
@@ -49,7 +53,8 @@
 //
 //	Admit:  Take(id)                → has a turn: send, keep the Charge for Correct
 //	        Push(now, item)         → unless it waits already (Waits); a reason refuses it
-//	        pump(group)             → the turn may be its own: Take
+//	        pump(group)             → the turn may be its own: Take. Those that have left
+//	                                  (also to make room, in another group) are refused
 //	        else hold it: until At if Outlook.Who is this call, else until its
 //	        deadline, with a channel
 //	Settle: give back slot and tokens, Correct(charge, real), pump(group)
@@ -58,12 +63,17 @@
 //	        Left()                  → those of the ones that left, and remember why;
 //	        Outlook.Who             → its channel too, if it is held beyond Outlook.At
 //
+// What holds back one call and no other, such as a budget that does not pay for
+// its retry, is not waited for here: the call is pushed when it has that.
+//
 // try takes everything the call needs, or nothing. A turn is a promise: what
 // try took belongs to that call until it comes (Take) or leaves (Remove, which
 // also takes its charge back), so a caller that has gone between the two blocks
 // nobody for longer than it takes to say so. Outlook.Who is what keeps a group
 // going in which nothing ends: exactly one of its calls has to come back at
-// Outlook.At, and when that one leaves, the pump in Leave names another.
+// Outlook.At, and when that one leaves, the pump in Leave names another. One that
+// has left by the Queue's doing comes as well, since its channel is closed, and
+// Leave follows.
 //
 // The package is pure: it takes the time as an argument, starts no goroutine,
 // never sleeps, and has no lock. Nothing in it is safe for concurrent use;
@@ -103,17 +113,27 @@ const (
 	classes = iota
 )
 
-// weights are the shares of the classes, by class.
-var weights = [classes]float64{Normal: 4, Interactive: 8, Batch: 1}
+// late is the class of those that have moved out of theirs because their time
+// runs out, and all the number of classes with it.
+const (
+	late Class = classes
+	all        = classes + 1
+)
 
-// above is the class a call moves up to when its time runs out.
-var above = [classes]Class{Normal: Interactive, Interactive: Interactive, Batch: Normal}
+// weights are the shares of the classes, by class. That of late ones is small:
+// a single one is served at once, like any that has not been waiting, but a
+// flood of them is not to take the place of those it was below.
+var weights = [all]float64{Normal: 4, Interactive: 8, Batch: 1, late: 1}
 
-// ranked are the classes, highest first.
-var ranked = [classes]Class{Interactive, Normal, Batch}
+// ranked are the classes, highest first; it decides where counters are equal.
+var ranked = [all]Class{Interactive, Normal, late, Batch}
 
-// aged is the part of its wait budget after which a call moves up a class.
+// aged is the part of its wait budget after which a call is late.
 const aged = 0.8
+
+// lateFlows are the flows among late calls: one for each class that they come
+// from, with its weight. More would let a crowd of callers grow its share.
+var lateFlows = [classes]string{Normal: "normal", Interactive: "interactive", Batch: "batch"}
 
 // Item is one call that waits. Its names are kept while it does, and for a
 // while after: build them once per key and not for each call.
@@ -144,7 +164,8 @@ type Turn struct {
 
 // Answer is what a call gets when its turn would be.
 type Answer struct {
-	OK bool // everything it needs has been taken for it
+	OK    bool // everything it needs has been taken for it
+	Never bool // it can never go, as limits are now: it leaves
 
 	// Wait is the time after which asking again may help. 0 means unknown: an
 	// end of some attempt, or other news, will be followed by Next.
@@ -175,8 +196,8 @@ type Outlook struct {
 
 // Charge is what a turn has cost its flow and class, for [Queue.Correct].
 type Charge struct {
-	Group, Flow string
-	Class       Class // in which the turn came: that of the call, or above it
+	Group, Flow string // where the turn came: those of the call, or of late ones
+	Class       Class
 	Weight      float64
 	Cost        float64
 }
@@ -199,11 +220,12 @@ type Queue struct {
 // entry is a call in the queue.
 type entry struct {
 	Item
-	class  Class     // in which it waits: Item.Class, or above it
+	key    flowKey   // where it waits: Item.Class and Item.Flow, or among the late
+	weight float64   // of that flow
 	turn   bool      // it may go, and has not come yet
 	capped bool      // end is due to max-wait, not to the deadline
 	end    time.Time // before which it must start; zero for none
-	ages   time.Time // when it moves up a class; zero for never
+	ages   time.Time // when it is late; zero for never, or if it is already
 	seq    uint64
 	strand *strand
 	holder *holder
@@ -241,13 +263,16 @@ func (q *Queue) Push(now time.Time, it Item) Reason {
 	if !it.Deadline.IsZero() && !now.Before(it.Deadline) {
 		return TooLate
 	}
+	if it.Class >= classes {
+		panic("queue: unknown class")
+	}
 	if !q.makeRoom(it) {
 		return Full
 	}
 	q.sweep()
 	e := q.entry()
-	e.Item, e.class = it, it.Class
-	e.Weight, e.Cost = positive(it.Weight, 1), positive(it.Cost, leastCost)
+	e.Item, e.key, e.weight = it, flowKey{it.Class, it.Flow}, positive(it.Weight, 1)
+	e.Weight, e.Cost = e.weight, positive(it.Cost, leastCost)
 	e.end = it.Deadline
 	if last := now.Add(q.cfg.MaxWait); it.Class == Interactive && q.cfg.MaxWait > 0 && (e.end.IsZero() || last.Before(e.end)) {
 		e.end, e.capped = last, true
@@ -257,7 +282,7 @@ func (q *Queue) Push(now time.Time, it Item) Reason {
 	q.entries[e.ID] = e
 	q.bytes += e.Bytes
 	g := q.group(e.Group)
-	g.classes[e.class].seen = now
+	g.classes[e.key.class].seen = now
 	g.enter(e)
 	q.setAge(now, e)
 	q.crowd.add(e)
@@ -267,9 +292,10 @@ func (q *Queue) Push(now time.Time, it Item) Reason {
 // leastCost keeps a call that costs nothing from being served for ever.
 const leastCost = 1e-6
 
-// setAge decides when a call moves up a class.
+// setAge decides when a call is late. Interactive ones never are: there is
+// nothing above them.
 func (q *Queue) setAge(now time.Time, e *entry) {
-	if e.end.IsZero() || above[e.class] == e.class {
+	if e.end.IsZero() || e.Class == Interactive {
 		return
 	}
 	e.ages = now.Add(time.Duration(aged * float64(e.end.Sub(now))))
@@ -306,10 +332,14 @@ func (q *Queue) Next(now time.Time, group string, try func(Turn) Answer) Outlook
 			return out
 		}
 		e := s.items.top()
-		a := try(Turn{Item: &e.Item, Spare: g.spare(now, e.class, q.round)})
+		a := try(Turn{Item: &e.Item, Spare: g.spare(now, e.key.class, q.round)})
 		if a.OK {
 			g.charge(s, e, q.round)
 			q.give(e)
+			continue
+		}
+		if a.Never {
+			q.leave(e, Refused)
 			continue
 		}
 		wait := max(a.Wait, a.Floor)
@@ -388,7 +418,7 @@ func (q *Queue) Remove(id uint64) (turn bool) {
 
 // charge is what the turn of e has cost.
 func (e *entry) charge() Charge {
-	return Charge{Group: e.Group, Flow: e.Flow, Class: e.class, Weight: e.Weight, Cost: e.Cost}
+	return Charge{Group: e.Group, Flow: e.key.name, Class: e.key.class, Weight: e.weight, Cost: e.Cost}
 }
 
 // Correct replaces the estimated cost of a turn by the real one. It does

@@ -167,6 +167,30 @@ func TestQueue_ownWaitTooLong(t *testing.T) {
 	}
 }
 
+func TestQueue_neverGoes(t *testing.T) {
+	q := New(Config{})
+	for id := range uint64(3) {
+		q.Push(at(0), Item{ID: id + 1, Group: "g", Arrived: at(time.Duration(id))})
+	}
+	q.Next(at(0), "g", func(t Turn) Answer { return Answer{Never: t.ID == 1, OK: t.ID == 2} })
+	if got, want := fmt.Sprint(q.Left()), fmt.Sprint([]Left{{1, Refused}}); got != want || !q.Waits(3) {
+		t.Errorf("left: %v, want %v, and the others as before", got, want)
+	}
+	if _, ok := q.Take(2); !ok {
+		t.Error("one that can never go holds back those behind it")
+	}
+}
+
+func TestQueue_reasons(t *testing.T) {
+	seen := map[string]bool{}
+	for r := None; r <= Refused; r++ {
+		if seen[r.String()] || (r == None) != (r.String() == "") {
+			t.Errorf("reason %d is spelled %q", r, r)
+		}
+		seen[r.String()] = true
+	}
+}
+
 func TestQueue_outlook(t *testing.T) {
 	q := New(Config{})
 	for i, lane := range []string{"a", "b", "c"} {
@@ -184,6 +208,23 @@ func TestQueue_outlook(t *testing.T) {
 	q.Remove(2)
 	if got := q.Next(at(0), "g", try); got != (Outlook{}) {
 		t.Errorf("got %v, want none: nobody knows how long", got)
+	}
+}
+
+// TestQueue_outlookOfTheOneWhoLeaves: the one who was to come back leaves
+// because of a pause that another call has met. Then that one has to.
+func TestQueue_outlookOfTheOneWhoLeaves(t *testing.T) {
+	q := New(Config{})
+	q.Push(at(0), Item{ID: 1, Group: "g", Lane: "a", Arrived: at(0), Deadline: at(8 * time.Second)})
+	q.Push(at(0), Item{ID: 2, Group: "g", Lane: "b", Arrived: at(1)})
+	out := q.Next(at(0), "g", func(t Turn) Answer {
+		if t.Lane == "a" {
+			return Answer{Wait: 5 * time.Second, Blocks: OneLane}
+		}
+		return Answer{Floor: 10 * time.Second}
+	})
+	if want := (Outlook{2, at(10 * time.Second)}); out != want || q.Waits(1) {
+		t.Errorf("got %v, want %v, and call 1 gone: it cannot start before the pause is over", out, want)
 	}
 }
 
@@ -211,29 +252,30 @@ func TestQueue_turnNotTaken(t *testing.T) {
 	}
 }
 
-func TestQueue_risesWithAge(t *testing.T) {
+func TestQueue_late(t *testing.T) {
 	const s = time.Second
-	q := New(Config{})
-	q.Push(at(0), Item{ID: 1, Group: "g", Class: Batch, Cost: 1, Deadline: at(100 * s)})
-	q.Push(at(0), Item{ID: 2, Group: "g", Class: Batch, Cost: 1})
+	q := New(Config{MaxWait: -1})
+	q.Push(at(0), Item{ID: 1, Group: "g", Flow: "a", Class: Normal, Cost: 1, Arrived: at(0)})
+	q.Push(at(0), Item{ID: 2, Group: "g", Flow: "a", Class: Batch, Cost: 1, Arrived: at(0)})
+	q.Push(at(0), Item{ID: 3, Group: "g", Flow: "a", Class: Batch, Cost: 1, Arrived: at(1), Deadline: at(100 * s)})
+	q.Push(at(0), Item{ID: 4, Group: "g", Flow: "a", Class: Interactive, Cost: 1, Arrived: at(1), Deadline: at(100 * s)})
 	for _, step := range []struct {
 		at   time.Duration
-		want [classes]int
-	}{
-		{79 * s, [classes]int{Batch: 2}},
-		{80 * s, [classes]int{Normal: 1, Batch: 1}},
-		{95 * s, [classes]int{Normal: 1, Batch: 1}},
-		{96 * s, [classes]int{Interactive: 1, Batch: 1}},
-		{99 * s, [classes]int{Interactive: 1, Batch: 1}},
-	} {
+		want int
+	}{{79 * s, 0}, {80 * s, 1}, {99 * s, 1}} {
 		q.Next(at(step.at), "g", func(Turn) Answer { return Answer{} })
-		if got := q.Snapshot().Waiting; got != step.want {
-			t.Errorf("at %v: %v wait, want %v", step.at, got, step.want)
+		if got := q.Snapshot(); got.Late != step.want || got.Waiting != [classes]int{1, 1, 2} {
+			t.Errorf("at %v: %d late, waiting %v, want %d of 1, 1 and 2", step.at, got.Late, got.Waiting, step.want)
+		}
+		if why := q.broken(); why != "" {
+			t.Error(why)
 		}
 	}
-	turns(q, at(99*s), "g", 1)
-	if c, ok := q.Take(1); !ok || c.Class != Interactive {
-		t.Errorf("charged to class %d (turn %v), want the class it was served in", c.Class, ok)
+	if got := turns(q, at(99*s), "g", 4); !slices.Equal(got, []uint64{4, 1, 3, 2}) {
+		t.Errorf("got %v, want [4 1 3 2]: a late call before others of its class, not before higher ones", got)
+	}
+	if c, ok := q.Take(3); !ok || c.Class != late {
+		t.Errorf("charged to class %d (turn %v), want that of late calls", c.Class, ok)
 	}
 }
 
@@ -272,6 +314,14 @@ func TestQueue_makesRoom(t *testing.T) {
 			{"b", Normal, 0, None, "3"},
 			{"b", Normal, 0, Full, ""},
 			{"a", Normal, 0, Full, ""},
+		}},
+		{"nobody makes room for one who would have as many", 5, []push{
+			{"a", Normal, 0, None, ""},
+			{"a", Normal, 0, None, ""},
+			{"a", Normal, 0, None, ""},
+			{"b", Normal, 0, None, ""},
+			{"b", Normal, 0, None, ""},
+			{"b", Normal, 0, Full, ""},
 		}},
 		{"bytes count", 9, []push{
 			{"a", Normal, 60, None, ""}, {"a", Normal, 60, Full, ""}, {"b", Batch, 30, None, ""}, {"a", Normal, 40, None, "3"}, {"a", Interactive, 101, Full, ""},

@@ -6,8 +6,9 @@ import "time"
 type Snapshot struct {
 	Calls   int // that wait, or have a turn and have not come
 	Bytes   int64
-	Waiting [classes]int       // by class, in which they wait now
+	Waiting [classes]int       // by class
 	Oldest  [classes]time.Time // arrival of the first of each class; zero if none waits
+	Late    int                // of those that wait: four fifths of their time are over
 	Groups  int                // with calls that wait
 }
 
@@ -23,8 +24,11 @@ func (q *Queue) Snapshot() Snapshot {
 		if e.turn {
 			continue
 		}
-		s.Waiting[e.class]++
-		if first := &s.Oldest[e.class]; first.IsZero() || e.Arrived.Before(*first) {
+		s.Waiting[e.Class]++
+		if e.key.class == late {
+			s.Late++
+		}
+		if first := &s.Oldest[e.Class]; first.IsZero() || e.Arrived.Before(*first) {
 			*first = e.Arrived
 		}
 	}
