@@ -141,7 +141,7 @@ func (b *bucket) bounds(t tick, v view) (low, high float64, seen tick, ok bool) 
 // charged at once may be produced, in part, or not.
 func (b *bucket) boundsOfOutput(t tick, v view) (low, high float64, seen tick, ok bool) {
 	off := b.error(Output)
-	since := (b.rated() - b.flow.drain.rate - b.flow.pace) * (t - v.at).Seconds()
+	since := (b.ours() - b.flow.pace) * (t - v.at).Seconds()
 	return v.remaining - off + since - b.flow.upfront, v.remaining + off + since, v.at, b.speaks(v) != early
 }
 
