@@ -92,9 +92,9 @@ func (b *bucket) waitOutput(n, pace, cushion float64) time.Duration {
 		ahead = max(0, f.let+probing-b.at)
 	}
 	if blind && !f.dry && ahead == 0 {
-		// The headroom is for this: waiting until there is more than that
-		// would be waiting on a level that nobody has seen.
-		need, cushion = 1, min(cushion, margin.Seconds()*b.rated())
+		// Half of the headroom is for this: waiting until there is more than
+		// that would be waiting on a level that nobody has seen.
+		need, cushion = 1, max(cushion/2, min(cushion, margin.Seconds()*b.rated()))
 	}
 	lack := min(need, b.size()-cushion) + cushion - b.level
 	if lack <= slack {
