@@ -105,11 +105,16 @@ const (
 //
 // As much as refills while an attempt is on its way is kept always, where it
 // is the upstream's own bucket: the first request of somebody else would cost
-// us a 429 otherwise, before any answer could show it.
-func (g *group) cushion(t tick, b *bucket, headroom float64) float64 {
-	n := 0.0
+// us a 429 otherwise, before any answer could show it. Of output it is what is
+// rounded away, if that is more: of the other kinds attempts reserve more than
+// most of them need.
+func (g *group) cushion(t tick, k Kind, headroom float64) float64 {
+	b, n := &g.buckets[k], 0.0
 	if b.mirrors() {
 		n = b.rated() * margin.Seconds()
+		if k == Output {
+			n = max(n, b.error(k))
+		}
 	}
 	if t < g.wary {
 		n = max(n, headroom*b.rated()*60)

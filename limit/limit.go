@@ -169,7 +169,7 @@ func (b *Book) refusal(t tick, s *scope, groups *[most]*group, n Need, c cost) (
 				return Answer{Reason: TooLarge, Kind: kind, Limit: int64(u.limit())}
 			}
 			u.refill(t)
-			if wait := u.wait(kind, g.cost(&c, kind), c.pace, g.cushion(t, u, b.headroom())); wait > worst.Wait {
+			if wait := u.wait(kind, g.cost(&c, kind), c.pace, g.cushion(t, kind, b.headroom())); wait > worst.Wait {
 				worst = Answer{Reason: Scarce, Wait: wait, Kind: kind, Limit: int64(u.rated() * 60)}
 			}
 		}
