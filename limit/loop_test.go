@@ -117,6 +117,7 @@ type demand struct {
 	wrong                  float64 // deviation of the estimate of input
 	others                 func(at time.Duration) float64
 	noHeaders              bool
+	atOnce                 bool          // output is charged when an answer begins
 	early                  bool          // headers show the level at which the attempt was let in
 	skew                   time.Duration // of the upstream's clock
 	bias                   float64       // factor of the estimate of input
@@ -241,6 +242,9 @@ func (d demand) run(tb testing.TB) outcome {
 				break
 			}
 			e := predictor.Expect(j.route)
+			if d.atOnce {
+				e.Pace = 0
+			}
 			a := book.Acquire(now, limit.Need{
 				Credential: "c", Path: claude.Messages, Model: "claude-opus-5-5", Own: true,
 				Input: e.Input, Reads: e.Reads, Output: e.Output, Pace: e.Pace,
@@ -378,6 +382,23 @@ func TestLoop_othersAreMadeRoomFor(t *testing.T) {
 		}
 		if got := o.scarcest(); got < 0.87 { // all but 0.4 of three minutes of eleven
 			t.Errorf("%s: used %.4f", name, got)
+		}
+	}
+}
+
+// TestLoop_outputCountsAsItComes: charged when answers begin, as much output as
+// is in flight would never be used; the longer the answers, the more.
+func TestLoop_outputCountsAsItComes(t *testing.T) {
+	for _, pace := range []float64{30, 15} {
+		run := func(atOnce bool) float64 {
+			return demands["output-bound"].with(func(d *demand) {
+				d.config, d.atOnce, d.pace, d.workers = d.configured(), atOnce, pace, int(200*30/pace)
+			}).run(t).scarcest()
+		}
+		comes, atOnce := run(false), run(true)
+		t.Logf("at %v tokens a second %.2f %% are used; charged at once %.2f %%", pace, 100*comes, 100*atOnce)
+		if comes < 0.985 || comes < atOnce+0.01 {
+			t.Errorf("at %v tokens a second %.4f are used, charged at once %.4f", pace, comes, atOnce)
 		}
 	}
 }
