@@ -161,7 +161,7 @@ type recent struct {
 }
 
 const (
-	recentSlots = 16
+	recentSlots = 32
 	recentSlot  = 25 * time.Millisecond
 )
 

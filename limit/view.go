@@ -111,8 +111,8 @@ func (b *bucket) bounds(t tick, v view) (low, high float64, seen tick, ok bool) 
 		if !v.refused {
 			since -= v.own
 		}
-		filled := min(v.remaining+rate*(t-v.start).Seconds(), b.size())
-		low, high, seen, ok = filled-below-b.yield.of(max(0, since)), filled+off-max(0, since), v.start, true
+		level := min(v.remaining+rate*(t-v.start).Seconds(), b.size()) - b.yield.of(max(0, since))
+		low, high, seen, ok = level-below, level+off, v.start, true
 		if when == early {
 			return low, high, seen, ok
 		}
