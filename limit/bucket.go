@@ -96,7 +96,7 @@ func (b *bucket) wait(k Kind, n, pace, cushion float64) time.Duration {
 	if lack <= slack {
 		return 0
 	}
-	return seconds(lack / b.rated())
+	return seconds(lack / b.ours())
 }
 
 // charge takes n, and returns what had been charged before.

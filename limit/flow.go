@@ -70,9 +70,14 @@ const lessDrain = 0.5
 // try again, however little is left.
 const mostDrain = 0.9
 
-// ours is what others leave of the rate.
+// ours is what others leave of the rate, as far as answers have shown it in the
+// last minute.
 func (b *bucket) ours() float64 {
-	return b.rated() - min(b.flow.drain.rate, mostDrain*b.rated())
+	d := &b.flow.drain
+	if d.rate > 0 && b.at > d.begin+wariness {
+		d.rate, d.sum, d.begin = 0, 0, b.at
+	}
+	return b.rated() - min(d.rate, mostDrain*b.rated())
 }
 
 // probing is how long an attempt that was let in to see what is left may take
@@ -105,11 +110,14 @@ func (b *bucket) waitOutput(n, pace, cushion float64) time.Duration {
 
 // see notes what an answer showed.
 func (f *flow) see(t tick, v view, off, lower, rate float64) {
+	if v.kind == Input || v.kind == Tokens {
+		return // what is reserved too high hides what others take
+	}
+	f.drain.learn(t, lower, off, rate)
 	if v.kind != Output {
 		return
 	}
 	f.dry, f.unseen, f.shown = v.remaining <= off, 0, t
-	f.drain.learn(t, lower, off, rate)
 }
 
 // run lets time pass and returns what was produced.

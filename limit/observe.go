@@ -182,7 +182,7 @@ func (b *Book) see(t tick, r *reservation, g *group, k Kind, w claude.Window, a 
 const (
 	surprising = 0.01
 	remembered = 10 * time.Second
-	drained    = 0.05 // of the rate, known to be taken by others
+	drained    = 0.1 // of the rate, known to be taken by others
 )
 
 func (g *group) suspect(t tick, b *bucket, surprise float64) {
