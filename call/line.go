@@ -161,6 +161,7 @@ func (m *Memory) try(now time.Time, t queue.Turn) queue.Answer {
 		l.held = line{why: HoldSlot}
 		return queue.Answer{Wait: l.slots.Wait(now), Blocks: queue.OneLane}
 	}
+	h.limits.Spare = t.Spare
 	a := m.book.Acquire(now, h.limits)
 	if a.ID == 0 {
 		return m.scarce(now, h, a)
@@ -188,10 +189,8 @@ func (m *Memory) scarce(now time.Time, h *holding, a limit.Answer) queue.Answer 
 		why = line{HoldPause, now.Add(a.Wait)}
 	case limit.Unknown:
 		why.why = HoldLearn
-	case limit.TooLarge: // it comes at once, and is refused
-		h.never = true
-		h.rouse()
-		return queue.Answer{Wait: time.Second, Blocks: queue.OneLane}
+	case limit.TooLarge:
+		return queue.Answer{Never: true}
 	}
 	m.lines[h.group] = &why
 	return out
@@ -238,9 +237,8 @@ func (m *Memory) hold(now time.Time, h *holding, out queue.Outlook) Decision {
 func (m *Memory) refuse(now time.Time, h *holding) Decision {
 	hold := Hold{Reason: HoldQueue, Refuse: true}
 	switch {
-	case h.never:
+	case h.gone == queue.Refused:
 		hold.Reason = HoldSize
-		m.queue.Remove(uint64(h.need.Call))
 	case h.gone == queue.TooLate || h.gone == queue.WaitedOut:
 		l := m.told(h)
 		hold.Reason, hold.Until = l.why, l.until
@@ -251,9 +249,6 @@ func (m *Memory) refuse(now time.Time, h *holding) Decision {
 		}
 	}
 	m.forget(h)
-	if h.never {
-		m.pump(now, h.group)
-	}
 	return Decision{Hold: hold, State: m.state(now, h.lane)}
 }
 

@@ -100,7 +100,6 @@ type holding struct {
 	placed  uint64       // the breaker's Changed when it last got a place in a ramp
 	grant   grant        // with a turn
 	gone    queue.Reason // the queue has let it go
-	never   bool         // it is larger than the limit itself
 
 	listed bool // stands in a list for money, and keeps its place there
 	poor   bool // waits for money, and not in the queue
@@ -171,7 +170,7 @@ func (m *Memory) Admit(_ context.Context, now time.Time, need Need) Decision {
 	}
 	h.need = need
 	l := h.lane
-	if h.gone != queue.None || h.never {
+	if h.gone != queue.None {
 		return m.refuse(now, h)
 	}
 	if !m.queue.Waits(uint64(need.Call)) {
@@ -185,7 +184,7 @@ func (m *Memory) Admit(_ context.Context, now time.Time, need Need) Decision {
 	out := m.pump(now, h.group)
 	charge, turn := m.queue.Take(uint64(need.Call))
 	switch {
-	case h.gone != queue.None || h.never:
+	case h.gone != queue.None:
 		return m.refuse(now, h)
 	case !turn:
 		return m.hold(now, h, out)

@@ -76,7 +76,7 @@ func (b *bucket) refill(t tick) {
 	}
 	used := b.flow.run(past)
 	if b.limited() {
-		b.level = min(b.size(), b.level+(b.rated()-b.flow.drain.rate)*past-used)
+		b.level = min(b.size(), b.level+b.ours()*past-used)
 	}
 }
 
@@ -86,17 +86,17 @@ func (b *bucket) refill(t tick) {
 // Who takes more than the bucket can hold needs a full one, and leaves a debt
 // that those behind wait out. Whoever waited for more would starve.
 func (b *bucket) wait(k Kind, n, pace, cushion float64) time.Duration {
-	if n <= 0 && k != Output {
-		return 0
-	}
 	if k == Output {
-		n = b.flow.need(n, pace, b.rated()-b.flow.drain.rate)
+		return b.waitOutput(n, pace, cushion)
+	}
+	if n <= 0 {
+		return 0
 	}
 	lack := min(n, b.size()-cushion) + cushion - b.level
 	if lack <= slack {
-		return b.flow.hold(b.at)
+		return 0
 	}
-	return max(b.flow.hold(b.at), seconds(lack/(b.rated()-b.flow.drain.rate)))
+	return seconds(lack / b.ours())
 }
 
 // charge takes n, and returns what had been charged before.
@@ -161,7 +161,7 @@ type recent struct {
 }
 
 const (
-	recentSlots = 16
+	recentSlots = 32
 	recentSlot  = 25 * time.Millisecond
 )
 

@@ -26,6 +26,7 @@ type flow struct {
 	upfront  float64 // charged when it began, of attempts without
 	drain    drain
 	dry      bool // the last answer showed nothing left
+	shown    tick // when that was
 	unseen   int  // attempts let in since
 	let      tick // when the last of them was
 }
@@ -49,6 +50,9 @@ const (
 )
 
 func (d *drain) learn(t tick, lower, off, rate float64) {
+	if lower < 0 {
+		lower *= lessDrain
+	}
 	d.sum += lower
 	past := (t - d.begin).Seconds()
 	if rate > 0 && past >= max(drainEvery.Seconds(), off/(drainNoise*rate)) {
@@ -57,30 +61,63 @@ func (d *drain) learn(t tick, lower, off, rate float64) {
 	}
 }
 
+// lessDrain is how much less a level that is higher than ours says against
+// others than one that is lower says for them. A drain that is believed in
+// vain costs a part of the level, once; one that is not, a 429. A guess.
+const lessDrain = 0.5
+
 // mostDrain is the share of the rate that others are taken to use at most: we
 // try again, however little is left.
 const mostDrain = 0.9
 
-// dryFor is how long an attempt that was let in on an empty bucket may take to
-// tell what is left, before another is. A guess: an answer begins in a second.
-const dryFor = 1500 * time.Millisecond
-
-// hold is how long a further attempt waits because the last answer showed an
-// empty bucket, and nobody has seen more since.
-func (f *flow) hold(t tick) time.Duration {
-	if !f.dry || f.unseen == 0 || t >= f.let+dryFor {
-		return 0
+// ours is what others leave of the rate, as far as answers have shown it in the
+// last minute.
+func (b *bucket) ours() float64 {
+	d := &b.flow.drain
+	if d.rate > 0 && b.at > d.begin+wariness {
+		d.rate, d.sum, d.begin = 0, 0, b.at
 	}
-	return f.let + dryFor - t
+	return b.rated() - min(d.rate, mostDrain*b.rated())
+}
+
+// probing is how long an attempt that was let in to see what is left may take
+// to tell it, before another is. A guess: an answer begins in a second.
+const probing = 1500 * time.Millisecond
+
+// waitOutput is wait for what is counted as it comes. Since attempts take
+// nothing when they begin, a level that is wrong lets in any number of them;
+// so where little is left, and it was seen long ago, or nothing was left when
+// it was last seen, one at a time is let in until an answer shows more.
+func (b *bucket) waitOutput(n, pace, cushion float64) time.Duration {
+	f := &b.flow
+	need := f.need(n, pace, b.ours())
+	blind := b.mirrors() && b.level < b.size()/8 && b.at > f.shown+fresh
+	ahead := time.Duration(0) // until the attempt that looks ahead has told, or should have
+	if (f.dry || blind) && f.unseen > 0 {
+		ahead = max(0, f.let+probing-b.at)
+	}
+	if blind && !f.dry && ahead == 0 {
+		// Half of the headroom is for this: waiting until there is more than
+		// that would be waiting on a level that nobody has seen.
+		need, cushion = 1, max(cushion/2, min(cushion, margin.Seconds()*b.rated()))
+	}
+	lack := min(need, b.size()-cushion) + cushion - b.level
+	if lack <= slack {
+		return ahead
+	}
+	return max(ahead, seconds(lack/b.ours()))
 }
 
 // see notes what an answer showed.
 func (f *flow) see(t tick, v view, off, lower, rate float64) {
+	if v.kind == Input || v.kind == Tokens {
+		return // what is reserved too high hides what others take
+	}
+	f.drain.learn(t, lower, off, rate)
 	if v.kind != Output {
 		return
 	}
-	f.dry, f.unseen = v.remaining <= off, 0
-	f.drain.learn(t, lower, off, rate)
+	f.dry, f.unseen, f.shown = v.remaining <= off, 0, t
 }
 
 // run lets time pass and returns what was produced.

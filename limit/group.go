@@ -105,16 +105,34 @@ const (
 //
 // As much as refills while an attempt is on its way is kept always, where it
 // is the upstream's own bucket: the first request of somebody else would cost
-// us a 429 otherwise, before any answer could show it.
-func (g *group) cushion(t tick, b *bucket, headroom float64) float64 {
-	n := 0.0
+// us a 429 otherwise, before any answer could show it. Of output it is what is
+// rounded away, if that is more: of the other kinds attempts reserve more than
+// most of them need.
+func (g *group) cushion(t tick, k Kind, headroom float64) float64 {
+	b, n := &g.buckets[k], 0.0
 	if b.mirrors() {
 		n = b.rated() * margin.Seconds()
+		if k == Output {
+			n = max(n, b.error(k))
+		}
 	}
 	if t < g.wary {
 		n = max(n, headroom*b.rated()*60)
 	}
 	return min(n, b.size()/8)
+}
+
+// spared is the part of a bucket that attempts which take what is left over
+// leave in it. Full would be most, and waste what runs over while nobody asks.
+const spared = 0.9
+
+// reserve is what an attempt that costs n leaves in a bucket.
+func (g *group) reserve(t tick, k Kind, headroom, n float64, spare bool) float64 {
+	kept := g.cushion(t, k, headroom)
+	if spare {
+		kept = max(kept, spared*g.buckets[k].size()-n)
+	}
+	return kept
 }
 
 // final is the group that this one has become part of.

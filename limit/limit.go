@@ -77,6 +77,11 @@ type Need struct {
 	// Without a pace the output is charged at once.
 	Output int
 	Pace   float64
+
+	// Spare asks for what is left over: an attempt that goes only while the
+	// buckets are nearly full, so that what is kept is there for those who are
+	// more urgent. In the long run it is the same amount.
+	Spare bool
 }
 
 // ID names a reservation of its book. 0 is none.
@@ -169,7 +174,7 @@ func (b *Book) refusal(t tick, s *scope, groups *[most]*group, n Need, c cost) (
 				return Answer{Reason: TooLarge, Kind: kind, Limit: int64(u.limit())}
 			}
 			u.refill(t)
-			if wait := u.wait(kind, g.cost(&c, kind), c.pace, g.cushion(t, u, b.headroom())); wait > worst.Wait {
+			if wait := u.wait(kind, g.cost(&c, kind), c.pace, g.reserve(t, kind, b.headroom(), g.cost(&c, kind), n.Spare)); wait > worst.Wait {
 				worst = Answer{Reason: Scarce, Wait: wait, Kind: kind, Limit: int64(u.rated() * 60)}
 			}
 		}

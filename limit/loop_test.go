@@ -30,6 +30,7 @@ type job struct {
 	pace                 float64
 	made                 float64 // tokens produced
 	first, sent, due     time.Time
+	of                   int // the process that sends it
 	id                   limit.ID
 	route                limit.Route
 	shown                bool
@@ -117,6 +118,8 @@ type demand struct {
 	wrong                  float64 // deviation of the estimate of input
 	others                 func(at time.Duration) float64
 	noHeaders              bool
+	books                  int           // processes that share the limit and do not know of each other; 0 is 1
+	atOnce                 bool          // output is charged when an answer begins
 	early                  bool          // headers show the level at which the attempt was let in
 	skew                   time.Duration // of the upstream's clock
 	bias                   float64       // factor of the estimate of input
@@ -145,11 +148,15 @@ func (d demand) run(tb testing.TB) outcome {
 	tb.Helper()
 	rng := rand.New(rand.NewPCG(d.seed, 7))
 	u := newHonest(d.rpm, d.itpm, d.otpm, d.depth)
-	book, predictor := limit.NewBook(d.config), limit.NewPredictor()
+	n := max(1, d.books)
+	books, predictors := make([]*limit.Book, n), make([]*limit.Predictor, n)
+	queues, idle := make([][]*job, n), make([]int, n)
+	for i := range n {
+		books[i], predictors[i], idle[i] = limit.NewBook(d.config), limit.NewPredictor(), d.workers/n
+	}
 	begin := time.Date(2026, 11, 26, 6, 0, 0, 0, time.UTC)
-	var queue, travel, back []*job
+	var travel, back []*job
 	var refusals, sends []time.Duration
-	idle := d.workers
 	var out outcome
 	for at := time.Duration(0); at < d.length; at += tickLength {
 		now := begin.Add(at)
@@ -180,9 +187,9 @@ func (d demand) run(tb testing.TB) outcome {
 				refusals = append(refusals, at)
 				r := response(nil)
 				r.Status = http.StatusTooManyRequests
-				book.Observe(now, j.id, r)
+				books[j.of].Observe(now, j.id, r)
 				after := time.Duration(math.Max(1, math.Ceil(wait))) * time.Second
-				book.Settle(now, j.id, limit.End{Outcome: limit.Refused, RetryAfter: after, Empty: empty, IsEmpty: u.level[empty] < 0.5})
+				books[j.of].Settle(now, j.id, limit.End{Outcome: limit.Refused, RetryAfter: after, Empty: empty, IsEmpty: u.level[empty] < 0.5})
 				j.asked = now.Add(after)
 				back = append(back, j)
 				continue
@@ -196,8 +203,8 @@ func (d demand) run(tb testing.TB) outcome {
 				u.used[1] -= float64(j.input)
 				r := response(nil)
 				r.Status = 529
-				book.Observe(now, j.id, r)
-				book.Settle(now, j.id, limit.End{Outcome: limit.Refunded})
+				books[j.of].Observe(now, j.id, r)
+				books[j.of].Settle(now, j.id, limit.End{Outcome: limit.Refunded})
 				j.asked = now.Add(time.Second)
 				back = append(back, j)
 			}
@@ -207,54 +214,56 @@ func (d demand) run(tb testing.TB) outcome {
 		for _, j := range u.running {
 			if !j.shown && !j.plain && !now.Before(j.first) {
 				j.shown = true
-				book.Observe(now, j.id, response(j))
-				book.Correct(now, j.id, claude.Usage{Input: j.input, CacheRead: j.reads, Output: 1})
+				books[j.of].Observe(now, j.id, response(j))
+				books[j.of].Correct(now, j.id, claude.Usage{Input: j.input, CacheRead: j.reads, Output: 1})
 			}
 			if j.made < float64(j.output)-1e-6 || now.Before(j.first) {
 				keep = append(keep, j)
 				continue
 			}
 			if j.plain {
-				book.Observe(now, j.id, response(j))
+				books[j.of].Observe(now, j.id, response(j))
 			}
-			book.Settle(now, j.id, limit.End{Outcome: limit.Settled, Usage: claude.Usage{Input: j.input, CacheRead: j.reads, Output: j.output}})
-			predictor.Learn(j.route, limit.Past{Input: j.input, Reads: j.reads, Output: j.output, Whole: true, Seconds: now.Sub(j.sent).Seconds()})
-			idle++
+			books[j.of].Settle(now, j.id, limit.End{Outcome: limit.Settled, Usage: claude.Usage{Input: j.input, CacheRead: j.reads, Output: j.output}})
+			predictors[j.of].Learn(j.route, limit.Past{Input: j.input, Reads: j.reads, Output: j.output, Whole: true, Seconds: now.Sub(j.sent).Seconds()})
+			idle[j.of]++
 		}
 		u.running = keep
 		// What wants to go.
 		for len(back) > 0 && !back[0].asked.After(now) {
-			queue = append([]*job{back[0]}, queue...)
+			queues[back[0].of] = append([]*job{back[0]}, queues[back[0].of]...)
 			back = back[1:]
 		}
-		for ; idle > 0; idle-- {
-			in, reads, output := d.call(rng)
-			estimate := float64(in+reads) * math.Exp(rng.NormFloat64()*d.wrong) * d.bias
-			queue = append(queue, &job{
-				input: in, reads: reads, output: output, plain: d.plain, pace: d.pace * (0.9 + 0.2*rng.Float64()),
-				route: limit.Route{Model: "claude-opus-5-5", MaxTokens: 4096, Input: int(estimate)},
-			})
-		}
-		for len(queue) > 0 {
-			j := queue[0]
-			if now.Before(j.asked) {
-				break
+		for i, book := range books {
+			for ; idle[i] > 0; idle[i]-- {
+				in, reads, output := d.call(rng)
+				estimate := float64(in+reads) * math.Exp(rng.NormFloat64()*d.wrong) * d.bias
+				queues[i] = append(queues[i], &job{
+					of: i, input: in, reads: reads, output: output, plain: d.plain, pace: d.pace * (0.9 + 0.2*rng.Float64()),
+					route: limit.Route{Model: model, MaxTokens: 4096, Input: int(estimate)},
+				})
 			}
-			e := predictor.Expect(j.route)
-			a := book.Acquire(now, limit.Need{
-				Credential: "c", Path: claude.Messages, Model: "claude-opus-5-5", Own: true,
-				Input: e.Input, Reads: e.Reads, Output: e.Output, Pace: e.Pace,
-			})
-			if a.ID == 0 {
-				if a.Wait <= 0 {
-					tb.Fatalf("held without a wait: %+v", a)
+			for len(queues[i]) > 0 && !now.Before(queues[i][0].asked) {
+				j := queues[i][0]
+				e := predictors[i].Expect(j.route)
+				if d.atOnce {
+					e.Pace = 0
 				}
-				break // asked again at the next step: something may have been given back
+				a := book.Acquire(now, limit.Need{
+					Credential: "c", Path: claude.Messages, Model: model, Own: true,
+					Input: e.Input, Reads: e.Reads, Output: e.Output, Pace: e.Pace,
+				})
+				if a.ID == 0 {
+					if a.Wait <= 0 {
+						tb.Fatalf("held without a wait: %+v", a)
+					}
+					break // asked again at the next step: something may have been given back
+				}
+				queues[i] = queues[i][1:]
+				j.id, j.sent, j.due, j.shown = a.ID, now, now.Add(network), false
+				travel = append(travel, j)
+				sends = append(sends, at)
 			}
-			queue = queue[1:]
-			j.id, j.sent, j.due, j.shown = a.ID, now, now.Add(network), false
-			travel = append(travel, j)
-			sends = append(sends, at)
 		}
 	}
 	for k := range u.used {
@@ -378,6 +387,41 @@ func TestLoop_othersAreMadeRoomFor(t *testing.T) {
 		}
 		if got := o.scarcest(); got < 0.87 { // all but 0.4 of three minutes of eleven
 			t.Errorf("%s: used %.4f", name, got)
+		}
+	}
+}
+
+// TestLoop_outputCountsAsItComes: charged when answers begin, as much output as
+// is in flight would never be used; the longer the answers, the more.
+func TestLoop_outputCountsAsItComes(t *testing.T) {
+	for _, pace := range []float64{30, 15} {
+		run := func(atOnce bool) float64 {
+			return demands["output-bound"].with(func(d *demand) {
+				d.config, d.atOnce, d.pace, d.workers = d.configured(), atOnce, pace, int(200*30/pace)
+			}).run(t).scarcest()
+		}
+		comes, atOnce := run(false), run(true)
+		t.Logf("at %v tokens a second %.2f %% are used; charged at once %.2f %%", pace, 100*comes, 100*atOnce)
+		if comes < 0.985 || comes < atOnce+0.01 {
+			t.Errorf("at %v tokens a second %.4f are used, charged at once %.4f", pace, comes, atOnce)
+		}
+	}
+}
+
+// TestLoop_processesThatDoNotKnowOfEachOther share a limit: each sees the
+// others in its levels.
+func TestLoop_processesThatDoNotKnowOfEachOther(t *testing.T) {
+	for _, name := range slices.Sorted(maps.Keys(demands)) {
+		for _, books := range []int{2, 5} {
+			o := demands[name].with(func(d *demand) { d.books = books }).run(t)
+			t.Logf("%-15s %d processes: used %.2f %%, refused %d of %d", name, books, 100*o.scarcest(), o.refused, o.sent)
+			tooMany := 0.005
+			if books > 2 {
+				tooMany = 0.05 // each sees a fifth of the answers; a shared store sees all
+			}
+			if o.scarcest() < 0.97 || float64(o.refused) > tooMany*float64(o.sent) {
+				t.Errorf("%s, %d processes: used %.4f, refused %d of %d", name, books, o.scarcest(), o.refused, o.sent)
+			}
 		}
 	}
 }

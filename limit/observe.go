@@ -163,7 +163,9 @@ func (b *Book) see(t tick, r *reservation, g *group, k Kind, w claude.Window, a 
 	}
 	for i, o := range r.groups {
 		if o != nil && o.final() == g {
-			v.own, v.before, v.charged = r.held[i][k], r.before[i][k], true
+			// Of an attempt from before a merge it is not known what else the
+			// bucket was charged since.
+			v.own, v.before, v.charged = r.held[i][k], r.before[i][k], o == g
 			set, surprise := g.buckets[k].see(t, v)
 			r.seen[i][k] = r.seen[i][k] || set && !refused
 			g.suspect(t, &g.buckets[k], surprise)
@@ -180,7 +182,7 @@ func (b *Book) see(t tick, r *reservation, g *group, k Kind, w claude.Window, a 
 const (
 	surprising = 0.01
 	remembered = 10 * time.Second
-	drained    = 0.05 // of the rate, known to be taken by others
+	drained    = 0.1 // of the rate, known to be taken by others
 )
 
 func (g *group) suspect(t tick, b *bucket, surprise float64) {

@@ -64,6 +64,29 @@ func TestScope_aMergeForgetsNoPause(t *testing.T) {
 	}
 }
 
+// TestScope_aMergeMixesNoAccounts: what an organisation has charged before a
+// key joined it is not what was charged since that key's call began.
+func TestScope_aMergeMixesNoAccounts(t *testing.T) {
+	b := limit.NewBook(limit.Config{})
+	now := begin
+	for range 100 {
+		a := b.Acquire(now, as("one", 50_000))
+		b.Observe(now, a.ID, answered(now, claude.RateLimits{Input: window(60_000, 60_000, now)}))
+		b.Settle(now, a.ID, limit.End{Outcome: limit.Settled, Usage: claude.Usage{Input: 50_000}})
+		now = now.Add(time.Minute)
+	}
+	long := b.Acquire(now, as("two", 100))
+	short := b.Acquire(now, as("two", 100))
+	b.Observe(now, short.ID, answered(now, claude.RateLimits{Input: window(60_000, 59_000, now)}))
+	let := answered(now, claude.RateLimits{Input: window(60_000, 59_000, now)})
+	now = now.Add(20 * time.Second)
+	let.At = now // shows the level of when it was let in
+	b.Observe(now, long.ID, let)
+	if got := bucket(b, now, "opus-5-5", limit.Input).Level; got < 58_000 {
+		t.Errorf("level %v of 60,000 of which nearly nothing is used", got)
+	}
+}
+
 func TestScope_a401LeavesNothing(t *testing.T) {
 	b := limit.NewBook(limit.Config{})
 	for i := range 100 {

@@ -61,7 +61,7 @@ func (b *Book) Groups(now time.Time) []Group {
 			n, from := u.source()
 			s.Buckets = append(s.Buckets, Bucket{
 				Kind: Kind(k), Limit: int64(n), Rate: u.rated(), Burst: u.size(), Level: u.level,
-				Headroom: g.cushion(t, u, b.headroom()), Promised: u.flow.promised, Others: u.flow.drain.rate, Ledger: u.ledger,
+				Headroom: g.cushion(t, Kind(k), b.headroom()), Promised: u.flow.promised, Others: u.flow.drain.rate, Ledger: u.ledger,
 				From: from, Ramp: u.ramp.rate > 0,
 			})
 		}

@@ -24,6 +24,10 @@ const (
 	// answer shows the level of when it was sent or of when the attempt was let
 	// in: which of them is not documented, and both are seconds exact at most.
 	fresh = 2 * time.Second
+	// nearlyFull is the share of a bucket above which a lower level is no sign of
+	// others: what it holds is known to some seconds of rate only, and it may
+	// have been full.
+	nearlyFull = 0.75
 	// rounded is how far token levels may be off: they are rounded to the
 	// nearest thousand.
 	rounded = 500
@@ -58,7 +62,8 @@ func (b *bucket) see(t tick, v view) (set bool, surprise float64) {
 		return false, surprise
 	}
 	low, high, seen, ok := b.bounds(t, v)
-	if !ok {
+	if !ok { // of the past: looking ahead shows no more than this
+		b.flow.shown, b.flow.unseen = t, 0
 		return false, 0
 	}
 	low = min(low, b.size())
@@ -67,7 +72,9 @@ func (b *bucket) see(t tick, v view) (set bool, surprise float64) {
 		b.level, b.anchor = low, seen
 		return true, 0
 	case b.level > high+slack:
-		surprise = b.level - high
+		if b.level < nearlyFull*b.size() {
+			surprise = b.level - high
+		}
 		b.flow.see(t, v, b.error(v.kind), surprise, b.rated())
 		b.level, b.anchor = low, seen
 		return true, surprise
@@ -105,14 +112,14 @@ func (b *bucket) bounds(t tick, v view) (low, high float64, seen tick, ok bool) 
 	if v.kind == Requests {
 		below = 0 // requests are rounded down
 	}
-	rate := b.rated()
+	rate := b.ours()
 	if v.charged { // as of when it was let in
 		since := b.charged - v.before
 		if !v.refused {
 			since -= v.own
 		}
-		filled := min(v.remaining+rate*(t-v.start).Seconds(), b.size())
-		low, high, seen, ok = filled-below-b.yield.of(max(0, since)), filled+off-max(0, since), v.start, true
+		level := min(v.remaining+rate*(t-v.start).Seconds(), b.size()) - b.yield.of(max(0, since))
+		low, high, seen, ok = level-below, level+off, v.start, true
 		if when == early {
 			return low, high, seen, ok
 		}
@@ -138,11 +145,18 @@ func (b *bucket) bounds(t tick, v view) (low, high float64, seen tick, ok bool) 
 }
 
 // boundsOfOutput is bounds for what is counted as it comes. What has been
-// charged at once may be produced, in part, or not.
+// charged at once may be produced, in part, or not. Of a short flight both
+// readings hold, with what the level has moved in between: a reset, which is
+// two seconds exact, does not tell them apart.
 func (b *bucket) boundsOfOutput(t tick, v view) (low, high float64, seen tick, ok bool) {
-	off := b.error(Output)
-	since := (b.rated() - b.flow.drain.rate - b.flow.pace) * (t - v.at).Seconds()
-	return v.remaining - off + since - b.flow.upfront, v.remaining + off + since, v.at, b.speaks(v) != early
+	off, moves := b.error(Output), b.ours()-b.flow.pace
+	sent := moves * (t - v.at).Seconds()
+	let := sent
+	if v.at-v.start <= 2*fresh {
+		let = moves * (t - v.start).Seconds()
+	}
+	low = v.remaining - off + min(sent, let) - b.flow.upfront
+	return low, v.remaining + off + max(sent, let), v.at, b.speaks(v) != early
 }
 
 // moment is when an answer speaks of a level.

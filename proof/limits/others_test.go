@@ -14,7 +14,7 @@ import (
 // limit. At most 2 % of our attempts are answered 429 while that begins, and
 // none from ten seconds after it.
 func TestOthers(t *testing.T) {
-	limit := sim.Limit{RPM: 600, ITPM: 10_000_000, OTPM: 2_000_000}
+	limit := sim.Limit{RPM: 3000, ITPM: 50_000_000, OTPM: 10_000_000}
 	inBubble(t, func(t *testing.T) {
 		api := sim.New(sim.Config{
 			Limits: []sim.Limit{limit}, TokenTime: 50 * time.Millisecond, OutputTokens: 400, OutputSpread: 0.5,
@@ -28,11 +28,11 @@ func TestOthers(t *testing.T) {
 			defer close(done)
 			time.Sleep(from)
 			r := rand.New(rand.NewPCG(7, 7))
-			for end := time.Now().Add(until - from); time.Now().Before(end); time.Sleep(time.Duration(r.ExpFloat64() * float64(250*time.Millisecond))) {
+			for end := time.Now().Add(until - from); time.Now().Before(end); time.Sleep(time.Duration(r.ExpFloat64() * float64(50*time.Millisecond))) {
 				go ask(http.RoundTripper(api), load{key: "theirs"}, prompt(20, 1024, false), time.Now())
 			}
 		}()
-		play(ours, 2, load{workers: 300, key: "ours", body: body, until: end})
+		play(ours, 2, load{workers: 1500, key: "ours", body: body, until: end})
 		<-done
 		time.Sleep(time.Minute) // their last answers
 		all := api.Attempts()

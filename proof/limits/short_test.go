@@ -12,7 +12,7 @@ const (
 
 	// What is asked of them: of 20 answers at a time each is a twentieth of what
 	// is in flight, and four attempts are one in a hundred.
-	enough   = 0.975
+	enough   = 0.965
 	tooMany  = 0.01
 	lateOnes = 1
 )
