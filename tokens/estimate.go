@@ -82,7 +82,7 @@ type parts struct {
 	relative float64 // and their relative deviation
 	fixed    int     // tokens of what is priced
 	messages int     // that were not anchored
-	guessed  float64 // tokens among fixed that are a guess
+	guessed  float64 // deviation, in tokens, of prices that are a guess
 	marks    Marks
 	bound    float64 // deviations that hold 99 %
 }
