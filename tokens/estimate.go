@@ -82,7 +82,7 @@ type parts struct {
 	relative float64 // and their relative deviation
 	fixed    int     // tokens of what is priced
 	messages int     // that were not anchored
-	guessed  float64 // tokens among fixed that are a guess
+	guessed  float64 // deviation, in tokens, of prices that are a guess
 	marks    Marks
 	bound    float64 // deviations that hold 99 %
 }
@@ -95,8 +95,9 @@ func (p parts) estimate() Estimate {
 		relative = max(relative, unsized)
 	}
 	aside := p.bound * math.Sqrt(sq(prefixDeviation*p.known)+sq(frameDeviation)*float64(p.messages)+sq(p.guessed))
-	high := p.known + p.texts*(1+p.bound*relative) + float64(p.fixed) + aside
-	low := p.known + p.texts/(1+p.bound*relative) + float64(p.fixed) - aside
+	x := p.bound * relative
+	high := p.known + p.texts*(1+x) + float64(p.fixed) + aside
+	low := p.known + p.texts/(1+x+x*x) + float64(p.fixed) - aside // 1-x, but never below 0
 	return Estimate{
 		Input: whole(input),
 		Low:   max(0, int(math.Floor(low))),

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -368,6 +369,58 @@ func TestScale_recoversFromASwitch(t *testing.T) {
 			t.Errorf("after %d requests of another tokenizer the estimate is %.1f %% off, want at most 2 %%", n, 100*off)
 		}
 		sc, _ = sc.learn(texts, 1.35*texts.Total())
+	}
+}
+
+// One prompt template makes requests of one composition for months: what they
+// do not tell apart must not drift.
+func TestScale_oneSortForeverMovesNothing(t *testing.T) {
+	texts := Sums{Letters: 8000, Digits: 500, Signs: 2000, Wide: 10, Raw: 900}
+	for seed := range uint64(10) {
+		r := rand.New(rand.NewPCG(seed, 9))
+		sc := prior(tables[Claude47](), true)
+		for range 5000 {
+			sc, _ = sc.learn(texts, texts.Total()*(1+0.12*(2*r.Float64()-1)))
+			got, _ := sc.texts(texts)
+			if off := math.Abs(got/texts.Total() - 1); off > 0.12 || !sc.sound() {
+				t.Fatalf("seed %d: the estimate is %.0f %% off, factors %.2f", seed, 100*off, sc.s)
+			}
+		}
+		for _, s := range sc.s {
+			if s < 0.8 || s > 1.25 {
+				t.Errorf("seed %d: factors %.2f, want them about 1", seed, sc.s)
+				break
+			}
+		}
+	}
+}
+
+func TestScale_boundHoldsWhatIsSeen(t *testing.T) {
+	texts := Sums{Letters: 8000, Digits: 500, Signs: 2000, Wide: 10, Raw: 900}
+	r := rand.New(rand.NewPCG(9, 9))
+	widths := map[float64]float64{}
+	for _, spread := range []float64{0.005, 0.12} { // half of the width that requests spread over
+		sc := prior(tables[Claude47](), true)
+		outside, n := 0, 0
+		for i := range 2000 {
+			truth := texts.Total() * (1 + spread*(2*r.Float64()-1))
+			tokens, relative := sc.texts(texts)
+			p := parts{texts: tokens, relative: relative, bound: sc.bound}.estimate()
+			if i > 300 {
+				n++
+				if truth > float64(p.High) || truth < float64(p.Low) {
+					outside++
+				}
+				widths[spread] += float64(p.High - p.Low)
+			}
+			sc, _ = sc.learn(texts, truth)
+		}
+		if share := float64(outside) / float64(n); share > 0.02 {
+			t.Errorf("spread over ± %v, %.1f %% lie outside of their bounds, want about one in a hundred", spread, 100*share)
+		}
+	}
+	if widths[0.005] >= widths[0.12]/1.3 {
+		t.Errorf("bounds of calm traffic are %.0f wide, of wild traffic %.0f", widths[0.005], widths[0.12])
 	}
 }
 

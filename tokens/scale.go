@@ -33,14 +33,13 @@ type (
 const (
 	knownEach, knownAll     = 0.05, 0.05 // deviation of factors before anything is seen: each, and all together
 	unknownEach, unknownAll = 0.2, 0.4
-	forgetting              = 0.995 // weight of what is known per observation: the last 200 count
+	forgetting              = 0.001 // how much of what is known is given up per observation
 	noise                   = 0.025 // deviation of large requests around their estimate
 	grain                   = 0.8   // deviation of small ones, times the root of their tokens
 	clip                    = 4     // deviations beyond which an observation is a surprise, and weighs no more
 	absurd                  = 30    // deviations beyond which it is no observation of this traffic
 	patience                = 3     // surprises in a row, to one side, that a changed tokenizer makes
 	slowest, fastest        = 0.3, 4.0
-	widest                  = 0.25 // largest variance of a factor: forgetting must not wind up what is idle
 )
 
 // The bound of an estimate, in deviations: where it begins, how far it may go,
@@ -48,7 +47,7 @@ const (
 const (
 	bound0              = 3.0
 	boundMin, boundMax  = 2.2, 6.0
-	boundRate, boundOut = 0.2, 0.01 // share of observations that may lie outside
+	boundRate, boundOut = 0.1, 0.01 // share of observations that may lie outside
 
 	// What is not known of the factors widens a bound by no more than this: the
 	// tokenizers that are known lie 30 % apart, and tables do their own within 3 %.
@@ -66,19 +65,26 @@ func prior(t *table, known bool) *scale {
 	for i := range sc.s {
 		sc.s[i] = 1
 	}
-	sc.p.widen(each, all)
+	sc.p = spreadOver(each, all)
 	return sc
 }
 
-// widen adds uncertainty, of each factor and of all together.
-func (p *matrix) widen(each, all float64) {
+// spreadOver is the covariance of factors of which each is uncertain by itself,
+// and all together.
+func spreadOver(each, all float64) (p matrix) {
 	for i := range p {
 		for j := range p[i] {
-			p[i][j] += all * all
+			p[i][j] = all * all
 		}
 		p[i][i] += each * each
 	}
+	return p
 }
+
+// settled is the covariance that forgetting returns to, little by little. To
+// divide by a constant instead, as is usual, would wind up whatever a traffic
+// of one sort does not tell apart, until noise has driven factors to their ends.
+var settled = spreadOver(knownEach, knownAll)
 
 // vector of the classes.
 func (s Sums) vector() vector { return vector{s.Letters, s.Digits, s.Signs, s.Wide, s.Raw} }
@@ -135,7 +141,7 @@ func (sc *scale) learn(s Sums, tokens float64) (next *scale, taught bool) {
 	z := e / math.Sqrt(variance)
 	if c.surprised(z) {
 		// Another tokenizer: what was known is a beginning at best.
-		c.p.widen(unknownEach, unknownAll)
+		c.p = spreadOver(unknownEach, unknownAll)
 		variance = c.p.along(&h) + noiseOf(p)
 		c.n, c.spread = 0, unknownSpread
 	} else if math.Abs(z) > absurd {
@@ -182,16 +188,8 @@ func (sc *scale) update(h *vector, e, variance float64) {
 	}
 	for i := range sc.p {
 		for j := range sc.p[i] {
-			sc.p[i][j] = (sc.p[i][j] - ph[i]*ph[j]/variance) / forgetting
-		}
-	}
-	for i := range sc.p {
-		if v := sc.p[i][i]; v > widest {
-			f := math.Sqrt(widest / v)
-			for j := range sc.p {
-				sc.p[i][j] *= f
-				sc.p[j][i] *= f
-			}
+			sc.p[i][j] -= ph[i] * ph[j] / variance
+			sc.p[i][j] += forgetting * (settled[i][j] - sc.p[i][j])
 		}
 	}
 }
@@ -199,7 +197,7 @@ func (sc *scale) update(h *vector, e, variance float64) {
 // sound tells whether a scale, read from elsewhere, can be worked with.
 func (sc *scale) sound() bool {
 	for i := range sc.s {
-		if !(sc.s[i] >= slowest && sc.s[i] <= fastest) || !(sc.p[i][i] >= 0 && sc.p[i][i] <= 2*widest) {
+		if !(sc.s[i] >= slowest && sc.s[i] <= fastest) || !(sc.p[i][i] > 0 && sc.p[i][i] <= sq(unknownEach)+sq(unknownAll)) {
 			return false
 		}
 		for j := range sc.p[i] {

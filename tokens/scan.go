@@ -133,6 +133,12 @@ func (s *Scanner) Write(p []byte) (int, error) {
 			p = s.readScalar(p)
 		case broken:
 			return n, nil
+		case atKey, atFirst:
+			if p[0] == '"' {
+				p = s.key(p[1:])
+				continue
+			}
+			fallthrough
 		default:
 			if !isSpace(p[0]) && !s.step(p[0]) {
 				continue // the byte belongs to the next state
@@ -143,6 +149,20 @@ func (s *Scanner) Write(p []byte) (int, error) {
 	return n, nil
 }
 
+// key takes the contents of a key, at once if they are plain and all there,
+// as they are but for the ends of writes. It returns what follows.
+func (s *Scanner) key(p []byte) []byte {
+	s.word.reset()
+	n := plain(p[:min(len(p), len(s.word.b)+1)])
+	if n == len(p) || n > len(s.word.b) || p[n] != '"' {
+		s.openString(toKey)
+		return p
+	}
+	s.word.write(p[:n])
+	s.state = atColon
+	return p[n+1:]
+}
+
 // step takes one byte of the structure; false leaves it.
 func (s *Scanner) step(c byte) bool {
 	switch {
@@ -150,9 +170,6 @@ func (s *Scanner) step(c byte) bool {
 		s.open(c)
 	case s.state == atFirst && c == '}', s.state == atElem && c == ']':
 		s.close()
-	case s.state == atFirst && c == '"', s.state == atKey && c == '"':
-		s.word.reset()
-		s.openString(toKey)
 	case s.state == atColon && c == ':':
 		s.state, s.use = atValue, s.keyUse(s.word.text())
 	case s.state == atElem:

@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -57,22 +59,43 @@ func bodies(tb testing.TB) map[string][]byte {
 }
 
 func BenchmarkScanner(b *testing.B) {
-	for name, body := range bodies(b) {
+	all := bodies(b)
+	scan := func(hint string, body []byte) func() {
+		var s Scanner
+		run := func() {
+			s.Reset(hint)
+			for p := body; len(p) > 0; {
+				n := min(len(p), 32<<10) // as a copy from a connection writes
+				_, _ = s.Write(p[:n])
+				p = p[n:]
+			}
+			_ = s.Scan()
+		}
+		run() // allocates what it keeps
+		return run
+	}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
 		for _, hint := range []string{"claude-opus-5-5", ""} {
 			b.Run("content="+name+"/hinted="+fmt.Sprint(hint != ""), func(b *testing.B) {
-				b.SetBytes(int64(len(body)))
-				b.ReportAllocs()
-				var s Scanner
-				for b.Loop() {
-					s.Reset(hint)
-					for p := body; len(p) > 0; {
-						n := min(len(p), 32<<10) // as a copy from a connection writes
-						_, _ = s.Write(p[:n])
-						p = p[n:]
-					}
-					_ = s.Scan()
-				}
+				besideProse(b, len(all[name]), scan(hint, all[name]), len(all["prose"]), scan(hint, all["prose"]))
 			})
 		}
+	}
+}
+
+// BenchmarkEstimate is the whole way of a request whose conversation is known,
+// for one of 100 KB.
+func BenchmarkEstimate(b *testing.B) {
+	first, next := talk(prose(25_000)), talk(prose(25_000), "Yes.", "And?")
+	var e Estimator
+	_, scan := ask(&e, opus, first, epoch)
+	e.Observe("", scan, Usage{Input: 26_000, Output: 9}, epoch)
+	var s Scanner
+	b.SetBytes(int64(len(next)))
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Reset(opus)
+		_, _ = s.Write(next)
+		e.Estimate(&s, epoch)
 	}
 }

@@ -75,16 +75,15 @@ func recognise(name string, data []byte, text bool) iter.Seq2[input, *ekerr.Erro
 	}
 	trimmed := bytes.TrimSpace(data)
 	ext := strings.ToLower(filepath.Ext(name))
-	lines := ext == ".jsonl" || ext == ".ndjson"
 	switch {
 	case text:
 		return one(input{name: name, body: data, text: true}, nil)
-	case lines || isJSONLines(trimmed):
+	case ext == ".jsonl" || ext == ".ndjson" || areRequests(trimmed):
 		return eachLine(name, data)
-	case json.Valid(trimmed) && (trimmed[0] == '{' || ext == ".json"):
-		return one(requestOf(name, trimmed))
-	case ext == ".json" || bytes.HasPrefix(trimmed, []byte("{")) && bytes.Contains(trimmed, []byte(`"messages"`)):
+	case ext == ".json" && !json.Valid(trimmed), looksCut(trimmed):
 		return one(input{}, notJSON(name, data))
+	case ext == ".json" || name == "-" && isObject(trimmed) || isRequest(trimmed):
+		return one(requestOf(name, trimmed))
 	}
 	body, err := json.Marshal(map[string]any{"messages": []turn{{Role: "user", Content: string(data)}}})
 	if err != nil {
@@ -93,11 +92,30 @@ func recognise(name string, data []byte, text bool) iter.Seq2[input, *ekerr.Erro
 	return one(input{name: name, body: body}, nil)
 }
 
-// isJSONLines tells whether data is more than one line, the first of which is
-// an object, and the whole is no document.
-func isJSONLines(data []byte) bool {
+// isObject tells whether data is a JSON object. One that comes through a pipe
+// is meant as a request; in a file that is not named so it may be any text.
+func isObject(data []byte) bool { return bytes.HasPrefix(data, []byte("{")) && json.Valid(data) }
+
+// isRequest tells whether data is a request, or a line of a batch.
+func isRequest(data []byte) bool {
+	if !isObject(data) {
+		return false
+	}
+	_, bad := requestOf("", data)
+	return bad == nil
+}
+
+// areRequests tells whether data is more than one line, the first of which is
+// a request.
+func areRequests(data []byte) bool {
 	first, _, more := bytes.Cut(data, []byte("\n"))
-	return more && bytes.HasPrefix(first, []byte("{")) && json.Valid(first) && !json.Valid(data)
+	return more && isRequest(bytes.TrimSpace(first))
+}
+
+// looksCut tells whether data is no document, but begins as a request does.
+func looksCut(data []byte) bool {
+	start := data[:min(len(data), 1<<10)]
+	return bytes.HasPrefix(start, []byte("{")) && bytes.Contains(start, []byte(`"messages"`)) && !json.Valid(data)
 }
 
 // eachLine yields the requests of JSONL.
