@@ -52,6 +52,9 @@ func play(rt http.RoundTripper, seed uint64, loads ...load) []outcome {
 					mu.Lock()
 					all = append(all, o)
 					mu.Unlock()
+					if o.status == 0 {
+						time.Sleep(time.Second) // refused: nobody asks again at once
+					}
 					time.Sleep(l.wait)
 				}
 			})
