@@ -44,7 +44,10 @@ func (x *exchange) cost() call.Cost {
 	if x.s.Counter != nil && d.path == claude.Messages {
 		e = x.counted(e)
 	}
-	c.Input, c.Sure, c.Reads = e.Input, e.Low, e.Input-e.Counted
+	c.Input, c.Reads = e.Input, e.Input-e.Counted
+	if e.Marks&tokens.Caches == 0 { // what is read from the cache may not count
+		c.Sure = e.Low
+	}
 	if e.How == tokens.Anchored {
 		c.Since = x.arrived.Add(-nextTurn)
 	}

@@ -96,8 +96,6 @@ type holding struct {
 	group   string
 	entered bool         // the queue
 	reason  HoldReason   // why it was last told to wait
-	waited  bool         // the breaker has held it back
-	placed  uint64       // the breaker's Changed when it last got a place in a ramp
 	grant   grant        // with a turn
 	gone    queue.Reason // the queue has let it go
 
