@@ -13,4 +13,6 @@ const (
 	enough   = 0.99
 	tooMany  = 0.005
 	lateOnes = 1
+
+	everything = true // streams and plain answers, configured and not, in all combinations
 )
