@@ -15,4 +15,6 @@ const (
 	enough   = 0.965
 	tooMany  = 0.01
 	lateOnes = 1
+
+	everything = false // streams and plain answers, configured and not, in all combinations
 )
