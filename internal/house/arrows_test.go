@@ -28,11 +28,12 @@ var mayUse = map[string][]string{
 	"stream":      {"claude"},
 	"observe":     {"claude"},
 	"assemble":    {"claude", "internal/rawjson"},
+	"fallback":    {"claude", "internal/rawjson"},
 	"resume":      {"claude", "internal/rawjson", "stream"}, // stream: what an event is
 
 	// The one path.
 	"call":     {"backoff", "breaker", "classify", "claude", "concurrency", "limit", "observe", "queue", "retry"}, // observe: the types of a snapshot
-	"evenkeel": {"assemble", "backoff", "call", "classify", "claude", "observe", "resume", "stream", "tokens"},
+	"evenkeel": {"assemble", "backoff", "call", "classify", "claude", "fallback", "observe", "resume", "stream", "tokens"},
 
 	// Those who stand in front of it.
 	"gateway": {"call", "claude", "evenkeel", "observe", "stream"},
@@ -44,7 +45,7 @@ var mayUse = map[string][]string{
 	"sim": {"claude"},
 
 	"internal/house":   {},
-	"internal/rawjson": {}, // editing JSON in place, for assemble and resume
+	"internal/rawjson": {}, // editing JSON in place, for assemble, fallback and resume
 	"proof":            {anyRoom},
 }
 
