@@ -147,6 +147,9 @@ func (x *exchange) deliver(a call.Action) *http.Response {
 	x.setFirstByte(now)
 	if !x.mayResume() {
 		x.body.free() // no further attempt can need it
+		if x.other.on {
+			x.other.home.free()
+		}
 	}
 	if x.cur.callers != nil {
 		x.cur.passEarly()
@@ -220,6 +223,9 @@ func (x *exchange) dress(resp *http.Response, now time.Time, gaveUp bool) {
 	if len(x.trail) > 0 && n != 1 {
 		h[HeaderTrail] = []string{x.trailString()}
 	}
+	if x.other.on {
+		h[HeaderModel] = []string{x.other.to}
+	}
 	h[HeaderQueued] = zero
 	if w := x.machine.Waited(now); w > 0 {
 		h[HeaderQueued] = []string{strconv.FormatInt(w.Milliseconds(), 10)}
@@ -256,7 +262,7 @@ func (x *exchange) refusal(a call.Action) error {
 // retryAfter is when asking again may help, with jitter on top, so that those
 // who are refused together do not come back together; 0 if that is unknown.
 func retryAfter(a call.Action, now time.Time) time.Duration {
-	if a.Attempt > 0 || a.RetryAt.IsZero() && a.Hold != call.HoldNone {
+	if a.Attempt > 0 && a.Hold == call.HoldNone || a.RetryAt.IsZero() && a.Hold != call.HoldNone {
 		return 0
 	}
 	left := time.Second // a deadline that was too short: at once would be too short again
@@ -285,6 +291,9 @@ func (x *exchange) end(now time.Time, err error) {
 		return
 	}
 	x.body.close()
+	if x.other.on {
+		x.other.home.close()
+	}
 	x.t.exit(x)
 	x.tellNews()
 	if x.leave != nil {

@@ -43,7 +43,7 @@ type assembly struct {
 func (x *exchange) openAssembly() {
 	d := &x.desc
 	if !x.s.Stream.Plain || x.req.Method != http.MethodPost || d.path != claude.Messages || d.body.Stream || !d.body.Complete ||
-		!d.rewinds || d.effects || x.s.MaxAttempts == 1 || encoded(x.req.Header) || !x.t.assembles(d.body.Model) {
+		!d.rewinds || d.effects || x.s.MaxAttempts == 1 || encoded(x.req.Header) || !x.t.assembles(x.model()) {
 		return
 	}
 	asked, err := x.body.whole(x.s.Memory)
@@ -215,7 +215,7 @@ func (x *exchange) passOn() call.Action {
 	now, a := x.held.o.Now, x.plain
 	x.plain = nil
 	x.body.kept, x.body.isKept = a.asked, a.asked != nil
-	if unknown, ok := errors.AsType[*assemble.UnknownDeltaError](a.lossy); ok && x.t.passOn(x.desc.body.Model) {
+	if unknown, ok := errors.AsType[*assemble.UnknownDeltaError](a.lossy); ok && x.t.passOn(x.model()) {
 		x.emit(observe.Event{Kind: observe.PassedOn, Time: now, Reason: string(classify.NotAssembled), State: unknown.Delta})
 	}
 	x.lastErr = a.lossy

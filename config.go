@@ -52,6 +52,15 @@ type Config struct {
 	// us, and then finds out how many it takes.
 	Concurrency Concurrency
 
+	// Fallback names models that answer for others: where the breaker of a call's
+	// model is open, or what it would have to wait for is later than its deadline
+	// or max-wait allow, its request goes to the first of them that covers the
+	// model, once, if nothing in it but the model must be changed for that
+	// (package fallback). Such an answer carries the header evenkeel-model. If
+	// the other model brings none, the call ends as it would have without. nil
+	// means none: another model has other prices, and other answers.
+	Fallback []Fallback
+
 	// Counter counts the input tokens of messages before they are sent. nil
 	// means estimates of our own (package tokens), which take microseconds
 	// and learn from answers. One that asks the network is waited for, two

@@ -38,12 +38,17 @@ const nextTurn = time.Minute
 
 // cost is what the call is expected to cost.
 func (x *exchange) cost() call.Cost {
-	d := &x.desc
-	c := call.Cost{MaxTokens: int(min(d.body.MaxTokens, maxPlainTokens)), Tag: d.tag, Bytes: x.body.held}
-	e := d.estimate
-	if x.s.Counter != nil && d.path == claude.Messages {
+	e := x.desc.estimate
+	if x.s.Counter != nil && x.desc.path == claude.Messages {
 		e = x.counted(e)
 	}
+	return x.costOf(e)
+}
+
+// costOf is what the call is expected to cost with so much input.
+func (x *exchange) costOf(e tokens.Estimate) call.Cost {
+	d := &x.desc
+	c := call.Cost{MaxTokens: int(min(d.body.MaxTokens, maxPlainTokens)), Tag: d.tag, Bytes: x.body.held}
 	c.Input, c.Reads = e.Input, e.Input-e.Counted
 	if e.Marks&tokens.Caches == 0 { // what is read from the cache may not count
 		c.Sure = e.Low
@@ -62,7 +67,7 @@ func (x *exchange) counted(e tokens.Estimate) tokens.Estimate {
 	}
 	ctx, cancel := context.WithTimeout(x.req.Context(), countTime)
 	defer cancel()
-	if own, err := x.s.Counter.Count(ctx, time.Now(), x.desc.body.Model, body); err == nil {
+	if own, err := x.s.Counter.Count(ctx, time.Now(), x.model(), body); err == nil {
 		return own
 	}
 	return e

@@ -25,7 +25,10 @@ func (x *exchange) emit(e observe.Event) {
 		e.Time = time.Now()
 	}
 	e.Call, e.Upstream, e.Path = x.name, x.desc.upstream, x.desc.path.String()
-	e.Model, e.Tag, e.Stream = x.desc.body.Model, x.desc.tag, x.desc.body.Stream
+	e.Model, e.Tag, e.Stream = cmp.Or(e.Model, x.desc.body.Model), x.desc.tag, x.desc.body.Stream
+	if x.other.on {
+		e.Fallback = x.other.to
+	}
 	e.MaxAttempts = cmp.Or(x.s.MaxAttempts, 6)
 	e.RequestID = x.requestID
 	for _, o := range x.s.observers {
@@ -35,15 +38,18 @@ func (x *exchange) emit(e observe.Event) {
 
 // tellNews tells of a breaker that has moved under this call.
 func (x *exchange) tellNews() {
-	if state, moved := x.machine.News(); moved {
-		x.emit(observe.Event{Kind: observe.BreakerMoved, State: state})
+	if key, state, moved := x.machine.News(); moved {
+		x.emit(observe.Event{Kind: observe.BreakerMoved, Model: key.Model, State: state})
 	}
 }
 
 // show sets what a snapshot tells of this call.
 func (x *exchange) show(phase, reason string, until time.Time) {
 	x.mu.Lock()
-	x.phase, x.reason, x.until, x.attempts = phase, reason, until, len(x.trail)
+	x.phase, x.reason, x.until, x.attempts, x.instead = phase, reason, until, len(x.trail), ""
+	if x.other.on {
+		x.instead = x.other.to
+	}
 	x.mu.Unlock()
 }
 
@@ -80,7 +86,7 @@ func (x *exchange) snapshot() observe.Call {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return observe.Call{
-		ID: x.name, Model: x.desc.body.Model, Tag: x.desc.tag, Phase: x.phase, Reason: x.reason,
+		ID: x.name, Model: x.desc.body.Model, Fallback: x.instead, Tag: x.desc.tag, Phase: x.phase, Reason: x.reason,
 		Arrived: x.arrived, Until: x.until, Attempt: x.attempts,
 	}
 }
@@ -88,7 +94,7 @@ func (x *exchange) snapshot() observe.Call {
 // refuse fills in what kind of end it is: which code, and which answer a
 // gateway gives for it.
 func (e *Error) refuse(a call.Action, timedOut bool) {
-	if e.Attempts > 0 {
+	if e.Attempts > 0 && a.Hold == call.HoldNone {
 		e.Code, e.Kind, e.Status = CodeUnreachable, claude.API, 502
 		if timedOut {
 			e.Code, e.Kind, e.Status = CodeTimeout, claude.Timeout, 504

@@ -29,6 +29,7 @@ type exchange struct {
 	held    holding
 	resumed resumption
 	plain   *assembly // nil unless the call is plain and sent as a stream
+	other   diversion
 	id      call.ID
 	name    string // evenkeel-id
 	arrived time.Time
@@ -61,6 +62,7 @@ type exchange struct {
 	mu        sync.Mutex // guards what Snapshot reads, and the end of the body
 	phase     string
 	reason    string
+	instead   string // the model that attempts go to, if it is not the one asked for
 	until     time.Time
 	attempts  int
 	firstByte time.Duration
@@ -71,6 +73,7 @@ type exchange struct {
 type step struct {
 	at   time.Duration // since the call's arrival
 	what string        // status, or reason where there was none
+	to   string        // the model, if it is not the one asked for
 }
 
 // open describes the call and makes its machine.
@@ -111,7 +114,7 @@ func (x *exchange) call() call.Call {
 		Key:   call.Key{Upstream: d.upstream, Path: d.path, Model: d.body.Model},
 		Scope: d.scope, Class: d.class, Arrived: x.arrived,
 		MaxWait: d.maxWait, Once: !d.rewinds, Repeat: d.repeat, Fast: d.body.Fast,
-		Caller: d.caller, Cost: x.cost(),
+		Caller: d.caller, Cost: x.cost(), Spare: x.spare(),
 	}
 	if d.path != claude.Other { // the rest is relayed without a total limit
 		x.total = x.arrived.Add(max(x.s.Timeouts.Total, d.firstByte(x.req.Method, x.s.Timeouts)))
@@ -167,6 +170,9 @@ func (x *exchange) run() (*http.Response, error) {
 func (x *exchange) perform(now time.Time, a call.Action) (*http.Response, error) {
 	for {
 		x.tellNews()
+		if x.other.on && !x.machine.Diverted() && !x.resumed.done {
+			x.comeBack()
+		}
 		switch a.Kind {
 		case call.Wait:
 			if !x.wait(x.ctx, a) {
@@ -180,6 +186,9 @@ func (x *exchange) perform(now time.Time, a call.Action) (*http.Response, error)
 				return x.early(), nil
 			}
 			a = x.conclude()
+		case call.Offer:
+			a = x.offer(a)
+			now = time.Now()
 		case call.Deliver:
 			return x.deliver(a), nil
 		case call.Return:
@@ -318,7 +327,11 @@ func (x *exchange) note(start, now time.Time, o classify.Outcome, v classify.Ver
 	if o.Status != 0 && o.Fault == classify.NoFault {
 		what = strconv.Itoa(o.Status)
 	}
-	x.trail = append(x.trail, step{start.Sub(x.arrived), what})
+	s := step{at: start.Sub(x.arrived), what: what}
+	if x.other.on {
+		s.to = x.other.to
+	}
+	x.trail = append(x.trail, s)
 	x.emit(observe.Event{
 		Kind: observe.AttemptDone, Time: now, Attempt: len(x.trail), Status: o.Status,
 		Reason: string(v.Reason), Took: now.Sub(start), Probe: probe,
@@ -328,16 +341,25 @@ func (x *exchange) note(start, now time.Time, o classify.Outcome, v classify.Ver
 // keepAnswer stores the answer of the attempt just judged, if it brought one,
 // as the call's last answer.
 func (x *exchange) keepAnswer() {
-	if x.resp == nil {
-		return
+	switch {
+	case x.resp == nil:
+	case x.other.on:
+		x.discard() // an error of a model that the caller has not asked is none of its
+	default:
+		x.store(x.resp)
+		x.resp = nil
 	}
-	if long, ok := x.resp.Body.(*longBody); ok {
+}
+
+// store makes resp the call's last answer.
+func (x *exchange) store(resp *http.Response) {
+	if long, ok := resp.Body.(*longBody); ok {
 		_ = long.Close()
-		x.resp.Body = newBytes(long.head)
-		x.resp.ContentLength = int64(len(long.head))
-		x.resp.Header.Del("Content-Length")
+		resp.Body = newBytes(long.head)
+		resp.ContentLength = int64(len(long.head))
+		resp.Header.Del("Content-Length")
 	}
-	x.stored, x.resp = x.resp, nil
+	x.stored = resp
 }
 
 func (x *exchange) lastStatus() int {
@@ -348,7 +370,8 @@ func (x *exchange) lastStatus() int {
 	return 0
 }
 
-// trailString is evenkeel-trail: each attempt's outcome and when it was sent.
+// trailString is evenkeel-trail: each attempt's outcome, when it was sent, and
+// to which model if not to the one asked for.
 func (x *exchange) trailString() string {
 	var b strings.Builder
 	for i, s := range x.trail {
@@ -358,6 +381,10 @@ func (x *exchange) trailString() string {
 		b.WriteString(s.what)
 		b.WriteByte('@')
 		b.WriteString(short(s.at))
+		if s.to != "" {
+			b.WriteByte('/')
+			b.WriteString(s.to)
+		}
 	}
 	return b.String()
 }

@@ -39,7 +39,7 @@ type resumption struct {
 // mayResume tells that the call may have to go on with its stream.
 func (x *exchange) mayResume() bool {
 	return x.s.Stream.Resume && !x.resumed.done && x.desc.path == claude.Messages && x.desc.body.Stream &&
-		x.desc.rewinds && !encoded(x.req.Header) && resume.Possible(x.desc.body.Model)
+		x.desc.rewinds && !encoded(x.req.Header) && resume.Possible(x.model())
 }
 
 // events returns the events of the current attempt's answer.
@@ -88,7 +88,7 @@ func (b *body) resume(err error, silence time.Duration) bool {
 	}
 	if r.transcript == nil {
 		r.verdict = string(resume.ErrBody)
-		if !resume.Possible(x.desc.body.Model) {
+		if !resume.Possible(x.model()) {
 			r.verdict = string(resume.ErrAlwaysThinks)
 		}
 		return false

@@ -8,6 +8,7 @@ import (
 	"hash/maphash"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -223,10 +224,16 @@ func (c Config) check() error {
 	}
 	atLeast("Breaker.MinCalls", int64(c.Breaker.MinCalls), 0, "0 or more")
 	atLeast("Breaker.Probes", int64(c.Breaker.Probes), 0, "0 or more")
+	for i, f := range c.Fallback {
+		if err := f.check(); err != nil {
+			errs = append(errs, fmt.Errorf("evenkeel: Config.Fallback[%d].%w", i, err))
+		}
+	}
 	return errors.Join(errs...)
 }
 
 func (c Config) withDefaults() Config {
+	c.Fallback = slices.Clone(c.Fallback)
 	c.LongestWait = cmp.Or(c.LongestWait, time.Minute)
 	c.Queue.MaxWait = cmp.Or(c.Queue.MaxWait, 30*time.Second)
 	c.Memory.Body = cmp.Or(c.Memory.Body, 32<<20)

@@ -161,6 +161,7 @@ type Machine struct {
 	last     classify.Verdict // of the last attempt judged
 	used     claude.Usage     // what the attempt that is out has cost, as far as is known
 	news     State            // the last reply in which the breaker had moved
+	newsOf   Key              // which breaker
 	offer    offer
 	detour   detour
 }
@@ -410,16 +411,16 @@ func (m *Machine) settle(ctx context.Context, now time.Time, end End) Settled {
 // hear keeps the news of a reply, until somebody asks for it.
 func (m *Machine) hear(s State) {
 	if s.Moved {
-		m.news = s
+		m.news, m.newsOf = s, m.call.Key
 	}
 }
 
-// News returns the state that the breaker has moved to in a reply to this
-// call, once.
-func (m *Machine) News() (state string, ok bool) {
+// News returns the state that a breaker has moved to in a reply to this call,
+// once, and whose breaker it is.
+func (m *Machine) News() (of Key, state string, ok bool) {
 	state, ok = m.news.Breaker, m.news.Moved
 	m.news = State{}
-	return state, ok
+	return m.newsOf, state, ok
 }
 
 func (m *Machine) wait(now time.Time, h Hold) Action {

@@ -111,14 +111,15 @@ type StateBreaker struct {
 
 // StateCall is one live call in a State.
 type StateCall struct {
-	ID      string    `json:"id"`
-	Model   string    `json:"model"`
-	Tag     string    `json:"tag,omitempty"`
-	Phase   string    `json:"phase"`
-	Reason  string    `json:"reason,omitempty"`
-	Arrived time.Time `json:"arrived"`
-	Until   time.Time `json:"until,omitzero"`
-	Attempt int       `json:"attempt"`
+	ID       string    `json:"id"`
+	Model    string    `json:"model"`
+	Fallback string    `json:"fallback,omitempty"` // the model that attempts go to instead
+	Tag      string    `json:"tag,omitempty"`
+	Phase    string    `json:"phase"`
+	Reason   string    `json:"reason,omitempty"`
+	Arrived  time.Time `json:"arrived"`
+	Until    time.Time `json:"until,omitzero"`
+	Attempt  int       `json:"attempt"`
 }
 
 // stateOf spells a snapshot for the outside. Lists are never null.
@@ -135,7 +136,7 @@ func stateOf(s observe.Snapshot) State {
 	}
 	for _, c := range s.Calls {
 		v.Live = append(v.Live, StateCall{
-			ID: c.ID, Model: c.Model, Tag: c.Tag, Phase: c.Phase, Reason: c.Reason,
+			ID: c.ID, Model: c.Model, Fallback: c.Fallback, Tag: c.Tag, Phase: c.Phase, Reason: c.Reason,
 			Arrived: c.Arrived, Until: c.Until, Attempt: c.Attempt,
 		})
 	}

@@ -1,0 +1,196 @@
+package evenkeel
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/evenkeel-dev/evenkeel/call"
+	"github.com/evenkeel-dev/evenkeel/claude"
+	"github.com/evenkeel-dev/evenkeel/fallback"
+	"github.com/evenkeel-dev/evenkeel/observe"
+	"github.com/evenkeel-dev/evenkeel/tokens"
+)
+
+// A call for a model that cannot answer in time may be answered by another
+// (Config.Fallback). When it comes to that is for its machine to say; here it is
+// looked whether the request may go there, and bodies are exchanged:
+//
+//	perform ── Offer ──► divert ── may go ──► Redirect ──► Wait, Send, … as before
+//	                       │ not                                │ answer    │ none
+//	                       ▼                                    ▼           ▼
+//	                     Stay                                deliver     comeBack
+
+// Fallback names the model that is asked when another cannot answer in time.
+type Fallback struct {
+	// From says whose calls: a model, a class of models as limits have it
+	// (opus-4), or a glob as of [path.Match] (claude-opus-*).
+	From string
+	// To is the model that is asked instead.
+	To string
+}
+
+// covers tells that the fallback is for calls of a model.
+func (f Fallback) covers(model string) bool {
+	if model == "" || model == f.To {
+		return false
+	}
+	ok, _ := path.Match(f.From, model)
+	return ok || f.From == claude.ModelClass(model)
+}
+
+// check returns what cannot be used of it; nil if all can.
+func (f Fallback) check() error {
+	_, err := path.Match(f.From, "")
+	foreign := func(r rune) bool { // in a header, too
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-._:@/", r)
+	}
+	switch {
+	case f.From == "" || err != nil:
+		return fmt.Errorf("From is %q, want a model, a class of models or a glob", f.From)
+	case f.To == "" || len(f.To) > 128 || strings.ContainsFunc(f.To, foreign):
+		return fmt.Errorf("To is %q, want the id of a model", f.To)
+	case f.From == f.To:
+		return fmt.Errorf("To is %q, which is From", f.To)
+	}
+	return nil
+}
+
+// diversion is what a call knows of the other model that may answer it.
+type diversion struct {
+	to string // "" if there is none
+	on bool   // attempts go there
+
+	// What is put back when they do no longer.
+	home      payload
+	plain     *assembly
+	scan      tokens.Scan
+	estimate  tokens.Estimate
+	lastErr   error
+	timedOut  bool
+	requestID string
+}
+
+// spare tells that another model may be asked, as far as can be told without
+// looking at the request.
+func (x *exchange) spare() bool {
+	d := &x.desc
+	if len(x.s.Fallback) == 0 || x.req.Method != http.MethodPost || d.path != claude.Messages || !d.body.Complete ||
+		!d.rewinds || encoded(x.req.Header) {
+		return false
+	}
+	for _, f := range x.s.Fallback {
+		if f.covers(d.body.Model) {
+			x.other.to = f.To
+			return true
+		}
+	}
+	return false
+}
+
+// model is the one that attempts are made to.
+func (x *exchange) model() string {
+	if x.other.on {
+		return x.other.to
+	}
+	return x.desc.body.Model
+}
+
+// offer performs an Offer.
+func (x *exchange) offer(a call.Action) call.Action {
+	e := observe.Event{Kind: observe.FellBack, Attempt: a.Attempt, Reason: x.waitReason(a), Fallback: x.other.to}
+	resp := x.resp
+	x.resp = nil
+	cost, err := x.divert()
+	if err != nil {
+		x.resp = resp
+		e.State = "no_body" // its error may say anything, and this is for logs
+		if reason, ok := errors.AsType[fallback.Reason](err); ok {
+			e.State = string(reason)
+		}
+		x.emit(e)
+		return x.machine.Stay(x.ctx, time.Now())
+	}
+	if resp != nil {
+		x.store(resp)
+	}
+	x.emit(e)
+	key := call.Key{Upstream: x.desc.upstream, Path: x.desc.path, Model: x.other.to}
+	return x.machine.Redirect(x.ctx, time.Now(), key, cost)
+}
+
+// divert makes attempts go to the other model, and tells what the call costs
+// there. If the error is not nil all is as it was.
+func (x *exchange) divert() (cost call.Cost, err error) {
+	o := &x.other
+	asked, err := x.asked()
+	if err != nil {
+		return cost, err
+	}
+	request, err := fallback.Request(asked, o.to)
+	if err != nil {
+		return cost, err
+	}
+	body := payload{ledger: x.body.ledger, kept: request, isKept: true}
+	if !body.grow(int64(len(request)), x.s.Memory) {
+		return cost, fallback.ErrLarge
+	}
+	o.home, o.plain, o.scan, o.estimate = x.body, x.plain, x.desc.scan, x.desc.estimate
+	o.lastErr, o.timedOut, o.requestID = x.lastErr, x.timedOut, x.requestID
+	x.body, x.plain, o.on = body, nil, true
+	d := description{path: x.desc.path}
+	d.read(bytes.NewReader(request), "", x.t.estimator(x.desc.upstream))
+	x.desc.scan, x.desc.estimate = d.scan, d.estimate
+	if x.s.Counter != nil {
+		x.desc.estimate = x.counted(d.estimate)
+	}
+	if err := fallback.Fits(o.to, x.desc.estimate.High, x.desc.body.MaxTokens); err != nil {
+		x.restore()
+		return cost, err
+	}
+	x.openAssembly()
+	cost = x.costOf(x.desc.estimate)
+	cost.Bytes += o.home.held
+	return cost, nil
+}
+
+// asked is the body as the caller has sent it.
+func (x *exchange) asked() ([]byte, error) {
+	p := x.body
+	if x.plain != nil {
+		p.kept, p.isKept = x.plain.asked, x.plain.asked != nil
+	}
+	return p.whole(x.s.Memory)
+}
+
+// restore makes attempts go to the model that was asked for again.
+func (x *exchange) restore() {
+	o := &x.other
+	x.body.free()
+	x.body, x.plain, x.desc.scan, x.desc.estimate = o.home, o.plain, o.scan, o.estimate
+	o.home, o.plain, o.on = payload{}, nil, false
+}
+
+// comeBack follows a machine that has given the other model up: what that has
+// answered is forgotten, as if it had not been asked.
+func (x *exchange) comeBack() {
+	o := &x.other
+	x.discard()
+	x.restore()
+	x.lastErr, x.timedOut, x.requestID = o.lastErr, o.timedOut, o.requestID
+	x.used, x.served = claude.Usage{}, ""
+}
+
+// discard lets go of the answer to the current attempt.
+func (x *exchange) discard() {
+	if x.resp == nil {
+		return
+	}
+	_ = x.resp.Body.Close()
+	x.cur.end(errClosed)
+	x.resp = nil
+}
