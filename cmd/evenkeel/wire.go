@@ -36,6 +36,7 @@ func transportConfig(c config.Config, log *slog.Logger) evenkeel.Config {
 			Ramp:       noneIfZero(time.Duration(c.Breaker.Ramp)),
 			Refuse:     c.Breaker.WhenOpen == "refuse",
 		},
+		Fallback:    fallbackConfig(c),
 		Stream:      evenkeel.Stream{Resume: c.Stream.Resume == "continue", Plain: c.Upstream.StreamPlain},
 		Limits:      limitsConfig(c),
 		Concurrency: evenkeel.Concurrency{Max: c.Concurrency.Max, Fixed: c.Concurrency.Mode == "fixed"},
@@ -43,6 +44,15 @@ func transportConfig(c config.Config, log *slog.Logger) evenkeel.Config {
 		Memory:      evenkeel.Memory{Body: int64(c.Memory.Body), Bodies: int64(c.Memory.Bodies)},
 		Log:         log,
 	}
+}
+
+// fallbackConfig says in the library's words what the file says of fallback.
+func fallbackConfig(c config.Config) []evenkeel.Fallback {
+	var all []evenkeel.Fallback
+	for _, f := range c.Fallback {
+		all = append(all, evenkeel.Fallback{From: f.From, To: f.To})
+	}
+	return all
 }
 
 // limitsConfig says in the library's words what the file says of limits.

@@ -53,6 +53,7 @@ func TestWire_everyKeyCounts(t *testing.T) {
 		"limits.learn": "false", "limits.headroom": "7%", "limits.models": "{claude-opus-5-5: {rpm: 7}}",
 		"limits.organizations": "{org: {claude-opus-5-5: {rpm: 7}}}", "concurrency.max": "7",
 		"upstream.stream_plain": "true", "stream.resume": "continue",
+		"fallback":    "[{from: claude-opus-*, to: claude-sonnet-5-5}]",
 		"queue.depth": "7", "queue.max_wait": "7s", "memory.body": "7MB", "memory.bodies": "77MB",
 		"clients":     "[{name: a, token_sha256: " + strings.Repeat("a", 64) + ", priority: batch, weight: 2, paths: [/v1/messages]}]",
 		"drain.delay": "7s", "drain.grace": "0",

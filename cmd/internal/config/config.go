@@ -31,6 +31,7 @@ type Config struct {
 	Concurrency Concurrency `yaml:"concurrency"`
 	Queue       Queue       `yaml:"queue"`
 	Stream      Stream      `yaml:"stream"`
+	Fallback    []Fallback  `yaml:"fallback"`
 	Memory      Memory      `yaml:"memory"`
 	Store       Store       `yaml:"store"`
 	Clients     []Client    `yaml:"clients"`
@@ -105,6 +106,12 @@ type Queue struct {
 // Stream says what becomes of a stream that breaks.
 type Stream struct {
 	Resume string `yaml:"resume" oneof:"off continue"`
+}
+
+// Fallback names the model that answers where another cannot in time.
+type Fallback struct {
+	From string `yaml:"from"`
+	To   string `yaml:"to"`
 }
 
 // Memory bounds the request bodies kept for retries.

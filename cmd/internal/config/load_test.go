@@ -209,6 +209,13 @@ func TestLoad_errors(t *testing.T) {
 			file: "retry:\n  budget: 10\n  budget: 20\n",
 			want: []string{`EK-CONFIG-KEY  evenkeel.yaml:3:3  key "budget" appears twice`},
 		},
+		"fallback to nowhere": {
+			file: "fallback:\n  - {from: '[', to: claude-opus-5}\n  - {from: claude-opus-5}\n  - {from: a, to: a}\n",
+			want: []string{
+				"EK-CONFIG-VALUE  evenkeel.yaml:2:5  fallback[0].from", "EK-CONFIG-VALUE  evenkeel.yaml:3:5  fallback[1].to",
+				"EK-CONFIG-VALUE  evenkeel.yaml:4:5  fallback[2].to is \"a\", which is from",
+			},
+		},
 		"word for a number": {
 			file: "retry: {max_attempts: six}\n",
 			want: []string{`EK-CONFIG-TYPE  evenkeel.yaml:1:23  retry.max_attempts is "six": want a whole number`},
