@@ -71,7 +71,7 @@ func (t *Transport) Snapshot() observe.Snapshot {
 		s.Calls = append(s.Calls, c)
 	}
 	if memory := t.memory.Load(); memory != nil {
-		s.Breakers = memory.Lanes(s.Time)
+		s.Breakers, s.Limits = memory.Lanes(s.Time), memory.Limits(s.Time)
 	}
 	return s
 }
