@@ -14,23 +14,35 @@ import (
 	"time"
 )
 
-// TestGateway_flowingStreams follows a thousand streams of ten events a second
-// to their end, straight from upstream, through a plain proxy and through the
-// gateway, in turns. Times are those of two cores that do nothing else: what
-// else runs is in all three, but not in equal parts.
+// TestGateway_flowingStreams follows a thousand streams of ten events a second,
+// straight from upstream, through a plain proxy and through the gateway, in
+// turns.
+//
+// Where events are late on their way straight from upstream, something else
+// uses the cores, and the round says nothing about proxies: it is made again,
+// some times.
 func TestGateway_flowingStreams(t *testing.T) {
-	const streams, events, rounds, pace = 1000, 80, 5, 100 * time.Millisecond
+	const streams, events, pace = 1000, 80, 100 * time.Millisecond
+	const rounds, most, disturbed = 5, 15, 5 // milliseconds at the p99; in quiet it is below 2
 	up := startChild(t, roleTicker, tickerQuery(events, pace, 0, false))
 	plain, ours := startChild(t, rolePlain, up.url), startChild(t, roleGateway, up.url)
 	turns(t, 0, up, plain, ours, streams, events, pace) // warms up
 	var cpu, added, tail []float64
-	for turn := range rounds {
+	for turn := range most {
 		straight, by, through := turns(t, turn, up, plain, ours, streams, events, pace)
 		t.Logf("CPU an event: plain %.1f µs, gateway %.1f; late p50: straight %.3f ms, plain %.3f, gateway %.3f; p99: straight %.2f ms, plain %.2f, gateway %.2f",
 			by.cpu, through.cpu, straight.p50, by.p50, through.p50, straight.p99, by.p99, through.p99)
+		if straight.p99 > disturbed {
+			continue
+		}
 		cpu = append(cpu, through.cpu/by.cpu)
 		added = append(added, through.p50-straight.p50)
-		tail = append(tail, through.p99/by.p99)
+		if tail = append(tail, through.p99/by.p99); len(tail) == rounds {
+			break
+		}
+	}
+	if len(tail) < rounds {
+		t.Fatalf("%d of %d rounds were disturbed: nothing is shown on a machine that does something else", most-len(tail), most)
 	}
 	if got := median(cpu); got > 1.3 {
 		t.Errorf("an event costs %.2f times the CPU of a plain proxy, want at most 1.3", got)
