@@ -76,8 +76,11 @@ type Config struct {
 	// Observer receives every event, on the calling goroutine. nil for none.
 	Observer observe.Observer
 
-	// Admission decides when attempts may be sent. nil means one in memory,
-	// for this Transport alone. One given here is kept across Reconfigure.
+	// Admission decides when attempts may be sent. nil means one in memory, for
+	// this Transport alone, made of RetryBudget, Breaker, Limits, Concurrency
+	// and Queue. One given here brings its own of these, is kept across
+	// Reconfigure, and may be given to several Transports: they then share
+	// limits, breakers and budgets.
 	Admission call.Admission
 }
 

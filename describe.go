@@ -48,7 +48,7 @@ type description struct {
 
 // headers reads what the caller's header fields say. The error is for the
 // caller: a field that cannot be read is a mistake, not a default.
-func (d *description) headers(r *http.Request, seed maphash.Seed) error {
+func (d *description) headers(r *http.Request) error {
 	h := r.Header
 	d.path = claude.PathOf(r.Method, r.URL.Path)
 	d.upstream = r.URL.Host

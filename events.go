@@ -76,8 +76,8 @@ func (t *Transport) Snapshot() observe.Snapshot {
 		}
 		s.Calls = append(s.Calls, c)
 	}
-	if memory := t.memory.Load(); memory != nil {
-		s.Breakers = memory.Lanes(s.Time)
+	if memory, ok := t.settings.Load().admission.(*call.Memory); ok {
+		s.Breakers, s.Limits = memory.Lanes(s.Time), memory.Limits(s.Time)
 	}
 	return s
 }

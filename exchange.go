@@ -78,7 +78,7 @@ type step struct {
 
 // open describes the call and makes its machine.
 func (x *exchange) open() error {
-	if err := x.desc.headers(x.req, x.t.seed); err != nil {
+	if err := x.desc.headers(x.req); err != nil {
 		if own, ok := errors.AsType[*Error](err); ok {
 			own.Call = x.name
 		}

@@ -25,9 +25,7 @@ import (
 type Transport struct {
 	settings atomic.Pointer[settings]
 	memory   atomic.Pointer[call.Memory] // nil if the configuration brought an Admission
-	seed     maphash.Seed                // salts the hashes of credentials
 	bodies   ledger
-	lastID   atomic.Uint64
 	log      atomic.Pointer[observe.Log]
 	swap     sync.Mutex // one Reconfigure at a time
 
@@ -39,6 +37,13 @@ type Transport struct {
 
 	passedOn map[string]struct{} // models whose streams cannot be assembled; at most maxPassedOn
 }
+
+// What Transports of a process share, because they may share an Admission: the
+// names of calls, and the salt of the hashes of credentials.
+var (
+	lastID atomic.Uint64
+	seed   = maphash.MakeSeed()
+)
 
 // settings is one configuration, immutable once stored. A call reads it once.
 type settings struct {
@@ -52,7 +57,7 @@ type settings struct {
 // New returns a Transport that behaves as cfg says. An unusable cfg yields
 // one error that names every field at fault.
 func New(cfg Config) (*Transport, error) {
-	t := &Transport{seed: maphash.MakeSeed(), tags: make(map[string]int)}
+	t := &Transport{tags: make(map[string]int)}
 	t.live.next, t.live.prev = &t.live, &t.live
 	if err := t.Reconfigure(cfg); err != nil {
 		return nil, err
@@ -152,7 +157,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	x := &exchange{t: t, s: t.settings.Load(), req: r, arrived: time.Now()}
 	x.answer.x = x
-	x.id = call.ID(t.lastID.Add(1))
+	x.id = call.ID(lastID.Add(1))
 	x.name = newName()
 	if err := x.open(); err != nil {
 		x.refused(err)

@@ -30,7 +30,7 @@ type lane struct {
 	probed   time.Time // when a probe was last let out
 	waiting  map[ID]*holding
 	groups   map[string]int // of those that wait
-	held     line
+	held     block
 	places   []time.Time // in the ramp, earliest first: one for each call that waits
 	ramp     uint64      // the breaker's Changed when places were given
 	forMoney []*holding  // longest wait first; may name calls that have gone

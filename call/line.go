@@ -1,6 +1,8 @@
 package call
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/evenkeel-dev/evenkeel/breaker"
@@ -51,8 +53,46 @@ func (m *Memory) groupOf(k scopeKey) string {
 	return group
 }
 
+// belongs notes whose a credential is. Who waits under the credential alone
+// waits with the organisation's others from now on: in a line of their own they
+// would have a turn for each of all the others'.
+func (m *Memory) belongs(now time.Time, k scopeKey, organization string) {
+	s := m.scope(k)
+	if s.organization == organization {
+		return
+	}
+	old := m.groupOf(k)
+	s.organization = organization
+	var moved []*holding
+	for _, h := range m.held {
+		if h.entered && h.group == old && h.grant.book == 0 {
+			moved = append(moved, h)
+		}
+	}
+	slices.SortFunc(moved, func(a, b *holding) int { return cmp.Compare(a.need.Call, b.need.Call) })
+	for _, h := range moved {
+		m.queue.Remove(uint64(h.need.Call))
+		m.exit(h)
+		if !m.line(now, h) {
+			h.rouse()
+		}
+	}
+	if len(moved) > 0 {
+		m.pump(now, moved[0].group)
+	}
+}
+
 // enter lets a call wait in the queue, or refuses it where it may not.
 func (m *Memory) enter(now time.Time, h *holding) (Decision, bool) {
+	if !m.line(now, h) {
+		return m.refuse(now, h), true
+	}
+	h.lane.place(now, false, m.cfg.Rand())
+	return Decision{}, false
+}
+
+// line puts a call into the line of its group; false if there is no room.
+func (m *Memory) line(now time.Time, h *holding) bool {
 	n := h.need
 	k := scopeOf(n)
 	h.group = m.groupOf(k)
@@ -70,14 +110,13 @@ func (m *Memory) enter(now time.Time, h *holding) (Decision, bool) {
 	}
 	if why := m.queue.Push(now, item); why != queue.None {
 		h.gone = why
-		return m.refuse(now, h), true
+		return false
 	}
 	m.ramps(now, h.lane)
 	h.entered = true
 	h.lane.waiting[n.Call] = h
 	h.lane.groups[h.group]++
-	h.lane.place(now, false, m.cfg.Rand())
-	return Decision{}, false
+	return true
 }
 
 // limitsOf is what an attempt is expected to take of the limits.
@@ -142,8 +181,8 @@ func (m *Memory) news(now time.Time, l *lane) {
 	}
 }
 
-// line is what those in a group, or in a lane, were last told to wait for.
-type line struct {
+// block is what those in a group, or in a lane, were last told to wait for.
+type block struct {
 	why   HoldReason
 	until time.Time // before which none of them can go; zero if that depends on the call
 }
@@ -154,11 +193,11 @@ func (m *Memory) try(now time.Time, t queue.Turn) queue.Answer {
 	l := h.lane
 	m.ramps(now, l)
 	if wait, why := l.closedBefore(now); wait > 0 {
-		l.held = line{why, now.Add(wait)}
+		l.held = block{why, now.Add(wait)}
 		return queue.Answer{Wait: wait, Floor: wait, Blocks: queue.OneLane}
 	}
 	if l.breaker.State(now) == breaker.Closed && !l.slots.Room(now) { // probes are few enough
-		l.held = line{why: HoldSlot}
+		l.held = block{why: HoldSlot}
 		return queue.Answer{Wait: l.slots.Wait(now), Blocks: queue.OneLane}
 	}
 	h.limits.Spare = t.Spare
@@ -173,7 +212,7 @@ func (m *Memory) try(now time.Time, t queue.Turn) queue.Answer {
 	}
 	h.grant = grant{book: a.ID, slot: l.slots.Start(now), ticket: ticket, free: free}
 	l.inFlight++
-	l.held = line{}
+	l.held = block{}
 	delete(m.lines, h.group)
 	h.rouse()
 	return queue.Answer{OK: true}
@@ -182,11 +221,11 @@ func (m *Memory) try(now time.Time, t queue.Turn) queue.Answer {
 // scarce is the answer to a call that the limits do not let go.
 func (m *Memory) scarce(now time.Time, h *holding, a limit.Answer) queue.Answer {
 	out := queue.Answer{Wait: a.Wait}
-	why := line{why: HoldLimit}
+	why := block{why: HoldLimit}
 	switch a.Reason {
 	case limit.Paused:
 		out.Floor = a.Wait
-		why = line{HoldPause, now.Add(a.Wait)}
+		why = block{HoldPause, now.Add(a.Wait)}
 	case limit.Unknown:
 		why.why = HoldLearn
 	case limit.TooLarge:
@@ -207,14 +246,14 @@ func (m *Memory) undo(now time.Time, h *holding) {
 }
 
 // told is what holds a call back, as far as is known.
-func (m *Memory) told(h *holding) (l line) {
+func (m *Memory) told(h *holding) (l block) {
 	if h.lane.held.why != HoldNone {
 		return h.lane.held
 	}
 	if g := m.lines[h.group]; g != nil {
 		return *g
 	}
-	return line{why: HoldTurn}
+	return block{why: HoldTurn}
 }
 
 // hold tells a call that has no turn why, and until when.

@@ -68,8 +68,8 @@ type Memory struct {
 	young     []*flight // in order of start; those before ripe have landed, or count as good already
 	ripe      int
 	held      map[ID]*holding
-	lines     map[string]*line // by group, while calls of it wait
-	poor      int              // of held, wait for the budget
+	lines     map[string]*block // by group, while calls of it wait
+	poor      int               // of held, wait for the budget
 	lastID    uint64
 	newLimits bool // the book is to be told of the configuration
 }
@@ -119,7 +119,7 @@ func NewMemory(cfg MemoryConfig) *Memory {
 		queue:     queue.New(queue.Config{}),
 		flights:   make(map[uint64]*flight),
 		held:      make(map[ID]*holding),
-		lines:     make(map[string]*line),
+		lines:     make(map[string]*block),
 	}
 	m.lanes.limit, m.scopes.limit = maxLanes, maxScopes
 	m.Configure(cfg)
@@ -241,7 +241,7 @@ func (m *Memory) Answered(_ context.Context, now time.Time, t Ticket, r limit.Re
 	if f := m.flights[t.ID]; f != nil {
 		m.book.Observe(now, f.grant.book, r)
 		if r.Organization != "" {
-			m.scope(scopeOf(f.need)).organization = r.Organization
+			m.belongs(now, scopeOf(f.need), r.Organization)
 		}
 		m.pump(now, f.charge.Group)
 	}

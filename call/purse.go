@@ -70,7 +70,7 @@ func (m *Memory) save(now time.Time, h *holding, until time.Time) Decision {
 		m.forget(h)
 		return Decision{Hold: Hold{Reason: HoldQueue, Refuse: true, Until: until}, State: m.state(now, h.lane)}
 	}
-	m.line(h)
+	m.listForMoney(h)
 	h.reason, h.until, h.wake = HoldBudget, until, make(chan struct{})
 	return Decision{Hold: Hold{Reason: HoldBudget, Until: until, Wake: h.wake}, State: m.state(now, h.lane)}
 }
@@ -137,9 +137,9 @@ func (m *Memory) deposit(f *flight, n int) {
 	m.wakeForMoney(f.need, f.lane)
 }
 
-// line puts a call at the end of those that wait for the budget, unless it
+// listForMoney puts a call at the end of those that wait for the budget, unless it
 // stands there already.
-func (m *Memory) line(h *holding) {
+func (m *Memory) listForMoney(h *holding) {
 	if !h.poor {
 		h.poor = true
 		m.poor++

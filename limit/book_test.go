@@ -191,11 +191,11 @@ func TestUnknown_startsSlowly(t *testing.T) {
 		}
 	}
 	n, held, id := count(begin)
-	if n != 4 || held.Reason != limit.Unknown || held.Wait <= 0 {
-		t.Fatalf("%d are let in, then %+v; want 4 and a wait", n, held)
+	if n != 8 || held.Reason != limit.Unknown || held.Wait <= 0 {
+		t.Fatalf("%d are let in, then %+v; want 8 and a wait", n, held)
 	}
-	if n, _, _ := count(begin.Add(time.Second)); n != 4 {
-		t.Errorf("%d more after a second without a refusal, want 4", n)
+	if n, _, _ := count(begin.Add(time.Second)); n != 8 {
+		t.Errorf("%d more after a second without a refusal, want 8", n)
 	}
 	// An answer that shows limits ends it.
 	now := begin.Add(time.Second)
@@ -209,8 +209,8 @@ func TestUnknown_anUpstreamThatShowsNothingHasNoLimit(t *testing.T) {
 	b := limit.NewBook(limit.Config{})
 	a := b.Acquire(begin, need(10, 10))
 	b.Observe(begin, a.ID, limit.Response{Status: http.StatusInternalServerError})
-	if open := b.Groups(begin)[0].Open; open != 8 {
-		t.Errorf("after an error that shows nothing %d may fly, want 8", open)
+	if open := b.Groups(begin)[0].Open; open != 16 {
+		t.Errorf("after an error that shows nothing %d may fly, want 16", open)
 	}
 	b.Observe(begin, a.ID, limit.Response{Status: http.StatusOK})
 	for i := range 1000 {

@@ -90,6 +90,7 @@ type Snapshot struct {
 	InFlight int // attempts being served
 	Waiting  int // calls that wait
 	Breakers []Breaker
+	Limits   []Limit  // the latest used first, a hundred at most
 	Calls    []Call   // a call each, oldest first
 	Bodies   int64    // bytes kept for retries
 	Dropped  uint64   // events dropped because a reader was stuck
@@ -103,6 +104,29 @@ type Breaker struct {
 	Failures, Calls       int       // within the window
 	NextProbe             time.Time // zero while closed
 	Budget                int       // retry budget left, in tokens
+	InFlight              int       // attempts being served
+	Most                  int       // that may be at once, while the upstream is overloaded; 0 is no bound
+}
+
+// Limit is what one organisation (or workspace, or client, or credential whose
+// organisation is not known yet) may still use of one class of models.
+type Limit struct {
+	Of, Owner, Workspace, Class string
+	Fast                        bool
+	InFlight                    int
+	Learning                    int       // at most so many fly while nothing is known; 0 if something is
+	Paused                      time.Time // until; zero if it is not
+	Buckets                     []Bucket
+}
+
+// Bucket is one bucket of a Limit.
+type Bucket struct {
+	Kind      string // requests, input-tokens, output-tokens, tokens
+	PerMinute int64
+	Burst     float64 // what it holds when full
+	Level     float64 // what is left; below 0 is a debt
+	Reserved  float64 // by attempts that have not ended
+	From      string  // who told the limit: headers, api, config
 }
 
 // Call is one live call in a Snapshot.

@@ -303,11 +303,11 @@ func TestRefit_upstreamWithALowLimit(t *testing.T) {
 		if err != nil || counts.Asked != len(texts) {
 			t.Fatalf("%d of %d probes were answered: %v", counts.Asked, len(texts), err)
 		}
-		if took := time.Since(start); took < 5*time.Minute || took > 6*time.Minute {
-			t.Errorf("it took %v, want little more than the five minutes that 500 take after a burst of 100", took)
+		if took := time.Since(start); took < 5*time.Minute || took > 8*time.Minute {
+			t.Errorf("it took %v, want not much more than the five minutes that 500 take after a burst of 100", took)
 		}
-		if got := len(api.Attempts()); got > 700 {
-			t.Errorf("%d attempts for 600 probes, want 700 or less", got)
+		if got := len(api.Attempts()); got > 800 {
+			t.Errorf("%d attempts for 600 probes, want 800 or less", got)
 		}
 	})
 }
