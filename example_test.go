@@ -27,6 +27,26 @@ func message(to string) *http.Request {
 	return r
 }
 
+// Where a model is limited for longer than the caller can wait, another answers.
+func ExampleFallback() {
+	api := sim.NewScript(sim.Reply{Status: 429, Header: map[string]string{"Retry-After": "300"}}, sim.Reply{Status: 200})
+	t, err := evenkeel.New(evenkeel.Config{
+		Base:     api,
+		Fallback: []evenkeel.Fallback{{From: "claude-haiku-*", To: "claude-sonnet-5-5"}},
+	})
+	if err != nil {
+		panic(err)
+	}
+	defer func() { _ = t.Close() }()
+	resp, err := t.Client().Do(message("https://api.anthropic.com"))
+	if err != nil {
+		panic(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	fmt.Println(resp.StatusCode, "by", resp.Header.Get(evenkeel.HeaderModel))
+	// Output: 200 by claude-sonnet-5-5
+}
+
 // A Transport turns two overloaded answers into one slow success.
 func ExampleNew() {
 	api := sim.NewScript(sim.Reply{Status: 529}, sim.Reply{Status: 529}, sim.Reply{Status: 200})
