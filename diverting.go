@@ -43,21 +43,25 @@ func (f Fallback) covers(model string) bool {
 	return ok || f.From == claude.ModelClass(model)
 }
 
-// check returns what cannot be used of it; nil if all can.
-func (f Fallback) check() error {
+// mistakes returns what cannot be used of it.
+func (f Fallback) mistakes(name string) (errs []error) {
+	fault := func(format string, v string) {
+		errs = append(errs, fmt.Errorf("evenkeel: Config."+name+format, v))
+	}
 	_, err := path.Match(f.From, "")
 	foreign := func(r rune) bool { // in a header, too
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-._:@/", r)
 	}
-	switch {
-	case f.From == "" || err != nil:
-		return fmt.Errorf("From is %q, want a model, a class of models or a glob", f.From)
-	case f.To == "" || len(f.To) > 128 || strings.ContainsFunc(f.To, foreign):
-		return fmt.Errorf("To is %q, want the id of a model", f.To)
-	case f.From == f.To:
-		return fmt.Errorf("To is %q, which is From", f.To)
+	if f.From == "" || err != nil {
+		fault(".From is %q, want a model, a class of models or a glob", f.From)
 	}
-	return nil
+	switch {
+	case f.To == "" || len(f.To) > 128 || strings.ContainsFunc(f.To, foreign):
+		fault(".To is %q, want the id of a model", f.To)
+	case f.From == f.To:
+		fault(".To is %q, which is From", f.To)
+	}
+	return errs
 }
 
 // diversion is what a call knows of the other model that may answer it.

@@ -448,6 +448,55 @@ func TestFallback_breakersApart(t *testing.T) {
 	})
 }
 
+// TestFallback_probesGoOn: though no call waits for it any more, the breaker of
+// the first model finds out that it is back.
+func TestFallback_probesGoOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := sim.New(sim.Config{})
+		tr := newTransport(t, evenkeel.Config{Base: api, Fallback: fallbacks(), Breaker: evenkeel.Breaker{MinCalls: 3}})
+		rule := fails(first, 529, "")
+		rule.Until = 2 * time.Minute
+		api.SetFaults(rule)
+		start := time.Now()
+		var mu sync.Mutex
+		by := map[string]int{}
+		late := map[string]int{} // of those that came in the last minute
+		var wg sync.WaitGroup
+		for range 5 * 60 {
+			wg.Go(func() {
+				arrived := time.Since(start)
+				req := newRequest(t, "POST", endpoint, bodyOf("", ""))
+				req.Header.Set(evenkeel.HeaderDeadline, "30s")
+				a := mustSend(t, tr, req)
+				mu.Lock()
+				defer mu.Unlock()
+				if a.StatusCode != 200 && arrived > 15*time.Second { // before, those whose end opens it
+					t.Errorf("the call at %v got %d, trail %s", arrived, a.StatusCode, a.Header.Get(evenkeel.HeaderTrail))
+				}
+				by[a.Header.Get(evenkeel.HeaderModel)]++
+				if arrived > 4*time.Minute {
+					late[a.Header.Get(evenkeel.HeaderModel)]++
+				}
+			})
+			time.Sleep(time.Second)
+		}
+		wg.Wait()
+		if by[second] < 60 || by[""] < 60 || late[second] > 0 || late[""] < 50 {
+			t.Errorf("answered by %v, of the last minute %v; want the other in the outage and the first after it", by, late)
+		}
+		failed := 0
+		for _, at := range api.Attempts() {
+			if at.Status == 529 && at.At.Sub(start) > 30*time.Second {
+				failed++
+			}
+		}
+		if failed > 10 {
+			t.Errorf("%d attempts failed once the breaker was open, want no more than a probe now and then", failed)
+		}
+		checkNothingLeft(t, tr, api)
+	})
+}
+
 // TestFallback_random: whatever fails, what holds for all calls holds.
 func TestFallback_random(t *testing.T) {
 	for seed := range uint64(60) {
@@ -455,8 +504,15 @@ func TestFallback_random(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 17))
 			api := sim.New(sim.Config{Seed: seed})
 			kinds := []sim.Fault{
-				{Status: 529}, {Status: 429, Header: map[string]string{"Retry-After": "20"}}, {Status: 500}, {Status: 400},
-				{Kind: sim.ResetBeforeHeaders}, {Kind: sim.Hang}, {Kind: sim.ErrorEventAt}, {Kind: sim.ResetAfter, Events: 1}, {Kind: sim.Slow, After: 5 * time.Second},
+				{Status: 529},
+				{Status: 429, Header: map[string]string{"Retry-After": "20"}},
+				{Status: 500},
+				{Status: 400},
+				{Kind: sim.ResetBeforeHeaders},
+				{Kind: sim.Hang},
+				{Kind: sim.ErrorEventAt},
+				{Kind: sim.ResetAfter, Events: 1},
+				{Kind: sim.Slow, After: 5 * time.Second},
 			}
 			var rules []sim.Rule
 			for range 1 + r.IntN(4) {

@@ -230,9 +230,7 @@ func (c Config) check() error {
 	atLeast("Breaker.MinCalls", int64(c.Breaker.MinCalls), 0, "0 or more")
 	atLeast("Breaker.Probes", int64(c.Breaker.Probes), 0, "0 or more")
 	for i, f := range c.Fallback {
-		if err := f.check(); err != nil {
-			errs = append(errs, fmt.Errorf("evenkeel: Config.Fallback[%d].%w", i, err))
-		}
+		errs = append(errs, f.mistakes(fmt.Sprintf("Fallback[%d]", i))...)
 	}
 	return errors.Join(errs...)
 }

@@ -90,7 +90,9 @@ func TestDetour(t *testing.T) {
 			{next, Send, 0, 0}, {judge(told(30*time.Second), true), Offer, HoldBackoff, 0}, {stay, Deliver, 0, 0},
 		}, false, 0, []CallEnd{Uncounted}, 0},
 		{"the other fails: the first's answer", soon, &open{}, []step{
-			{next, Send, 0, 0}, {judge(told(30*time.Second), true), Offer, HoldBackoff, 0}, {redirect, Send, 0, 0},
+			{next, Send, 0, 0},
+			{judge(told(30*time.Second), true), Offer, HoldBackoff, 0},
+			{redirect, Send, 0, 0},
 			{judge(overloaded, true), Wait, HoldBackoff, time.Second},
 			{func(m *Machine, now time.Time) Action { return next(m, now.Add(time.Second)) }, Send, 0, 0},
 			{judge(rejected, true), Return, 0, 0},
@@ -99,9 +101,11 @@ func TestDetour(t *testing.T) {
 			{next, Send, 0, 0}, {judge(lost, false), Offer, HoldBackoff, 0}, {redirect, Send, 0, 0}, {judge(lost, false), Refuse, 0, 0},
 		}, false, HoldNone, []CallEnd{GaveUp, GaveUp}, 0},
 		{"a breaker that opens between two attempts", late, holds(breaks, Hold{}, true), []step{
-			{next, Send, 0, 0}, {judge(overloaded, true), Wait, HoldBackoff, time.Second},
+			{next, Send, 0, 0},
+			{judge(overloaded, true), Wait, HoldBackoff, time.Second},
 			{func(m *Machine, now time.Time) Action { return next(m, now.Add(time.Second)) }, Offer, HoldBreaker, 0},
-			{redirect, Send, 0, 0}, {judge(good, true), Deliver, 0, 0},
+			{redirect, Send, 0, 0},
+			{judge(good, true), Deliver, 0, 0},
 		}, false, 0, []CallEnd{Continues}, 1},
 		{"a limit that fits is waited for", late, holds(holdFor(HoldLimit, time.Second), Hold{}, false), []step{
 			{next, Wait, HoldLimit, time.Second},
@@ -113,7 +117,8 @@ func TestDetour(t *testing.T) {
 			{next, Refuse, HoldQueue, 0},
 		}, false, HoldQueue, nil, 1},
 		{"nor is it round an empty budget", soon, holds(holdFor(HoldBudget, probe), Hold{}, true), []step{
-			{next, Send, 0, 0}, {judge(overloaded, true), Wait, HoldBackoff, time.Second},
+			{next, Send, 0, 0},
+			{judge(overloaded, true), Wait, HoldBackoff, time.Second},
 			{func(m *Machine, now time.Time) Action { return next(m, now.Add(time.Second)) }, Return, 0, 0},
 		}, true, 0, []CallEnd{Continues}, 1},
 		{"a body that passes once", Call{Deadline: soon.Deadline, Once: true}, holds(breaks, Hold{}, false), []step{

@@ -12,6 +12,7 @@
 package fallback
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -90,10 +91,8 @@ func parse(body []byte) (fields rawjson.Object, model rawjson.Member, reason Rea
 	if !ok {
 		return nil, model, ErrBody
 	}
-	for _, key := range matters {
-		if fields.Repeats(key) {
-			return nil, model, ErrBody
-		}
+	if slices.ContainsFunc(matters, fields.Repeats) {
+		return nil, model, ErrBody
 	}
 	model, ok = fields.Member("model")
 	if _, text := rawjson.Inner(model.Raw); !ok || !text || !strings.HasPrefix(fields.Get("messages"), "[") {

@@ -25,7 +25,7 @@ type Log struct {
 	waits    map[string]time.Time // model → when its last WARN was written
 	refusals map[refusal]*tally
 	falls    map[refusal]time.Time // model, and why not → when its last WARN was written
-	dropped  uint64 // as last told
+	dropped  uint64                // as last told
 }
 
 type refusal struct{ model, reason string }
