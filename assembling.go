@@ -216,7 +216,7 @@ func (x *exchange) passOn() call.Action {
 	x.plain = nil
 	x.body.kept, x.body.isKept = a.asked, a.asked != nil
 	if unknown, ok := errors.AsType[*assemble.UnknownDeltaError](a.lossy); ok && x.t.passOn(x.model()) {
-		x.emit(observe.Event{Kind: observe.PassedOn, Time: now, Reason: string(classify.NotAssembled), State: unknown.Delta})
+		x.emit(observe.Event{Kind: observe.PassedOn, Time: now, Model: x.model(), Reason: string(classify.NotAssembled), State: unknown.Delta})
 	}
 	x.lastErr = a.lossy
 	v := classify.Verdict{Action: classify.Again, Reason: classify.NotAssembled, Settle: classify.Settle}
