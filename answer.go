@@ -148,7 +148,7 @@ func (x *exchange) deliver(a call.Action) *http.Response {
 	if !x.mayResume() {
 		x.body.free() // no further attempt can need it
 		if x.other.on {
-			x.other.home.free()
+			x.other.back.body.free()
 		}
 	}
 	if x.cur.callers != nil {
@@ -292,7 +292,7 @@ func (x *exchange) end(now time.Time, err error) {
 	}
 	x.body.close()
 	if x.other.on {
-		x.other.home.close()
+		x.other.back.body.close()
 	}
 	x.t.exit(x)
 	x.tellNews()

@@ -66,11 +66,14 @@ func (f Fallback) mistakes(name string) (errs []error) {
 
 // diversion is what a call knows of the other model that may answer it.
 type diversion struct {
-	to string // "" if there is none
-	on bool   // attempts go there
+	to   string // "" if there is none
+	on   bool   // attempts go there
+	back *away  // nil if they do not
+}
 
-	// What is put back when they do no longer.
-	home      payload
+// away is what is put back when attempts do not go to the other model any longer.
+type away struct {
+	body      payload
 	plain     *assembly
 	scan      tokens.Scan
 	estimate  tokens.Estimate
@@ -143,9 +146,11 @@ func (x *exchange) divert() (cost call.Cost, err error) {
 	if !body.grow(int64(len(request)), x.s.Memory) {
 		return cost, fallback.ErrLarge
 	}
-	o.home, o.plain, o.scan, o.estimate = x.body, x.plain, x.desc.scan, x.desc.estimate
-	o.lastErr, o.timedOut, o.requestID = x.lastErr, x.timedOut, x.requestID
-	x.body, x.plain, o.on = body, nil, true
+	o.on, o.back = true, &away{
+		body: x.body, plain: x.plain, scan: x.desc.scan, estimate: x.desc.estimate,
+		lastErr: x.lastErr, timedOut: x.timedOut, requestID: x.requestID,
+	}
+	x.body, x.plain = body, nil
 	d := description{path: x.desc.path}
 	d.read(bytes.NewReader(request), "", x.t.estimator(x.desc.upstream))
 	x.desc.scan, x.desc.estimate = d.scan, d.estimate
@@ -158,7 +163,7 @@ func (x *exchange) divert() (cost call.Cost, err error) {
 	}
 	x.openAssembly()
 	cost = x.costOf(x.desc.estimate)
-	cost.Bytes += o.home.held
+	cost.Bytes += o.back.body.held
 	return cost, nil
 }
 
@@ -173,19 +178,19 @@ func (x *exchange) asked() ([]byte, error) {
 
 // restore makes attempts go to the model that was asked for again.
 func (x *exchange) restore() {
-	o := &x.other
+	was := x.other.back
 	x.body.free()
-	x.body, x.plain, x.desc.scan, x.desc.estimate = o.home, o.plain, o.scan, o.estimate
-	o.home, o.plain, o.on = payload{}, nil, false
+	x.body, x.plain, x.desc.scan, x.desc.estimate = was.body, was.plain, was.scan, was.estimate
+	x.other.on, x.other.back = false, nil
 }
 
 // comeBack follows a machine that has given the other model up: what that has
 // answered is forgotten, as if it had not been asked.
 func (x *exchange) comeBack() {
-	o := &x.other
+	was := x.other.back
 	x.discard()
 	x.restore()
-	x.lastErr, x.timedOut, x.requestID = o.lastErr, o.timedOut, o.requestID
+	x.lastErr, x.timedOut, x.requestID = was.lastErr, was.timedOut, was.requestID
 	x.used, x.served = claude.Usage{}, ""
 }
 

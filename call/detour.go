@@ -67,14 +67,14 @@ func (m *Machine) offers(now time.Time, why HoldReason, fits bool) bool {
 // propose asks the performer. It does so once in a call.
 func (m *Machine) propose(o offer) Action {
 	m.call.Spare = false
-	m.phase, m.offer = offering, o
+	m.phase, m.detour = offering, &detour{offer: o}
 	return Action{Kind: Offer, Hold: o.hold.Reason, Attempt: m.attempts}
 }
 
 // Stay answers an Offer: there is no other target for this call.
 func (m *Machine) Stay(ctx context.Context, now time.Time) Action {
 	m.mustBe(offering)
-	o := m.offer
+	o := m.detour.offer
 	if o.judged {
 		return m.lastWord(ctx, now, o.answered)
 	}
@@ -87,12 +87,12 @@ func (m *Machine) Stay(ctx context.Context, now time.Time) Action {
 // now. The call may come back by itself: [Machine.Diverted] tells where it is.
 func (m *Machine) Redirect(ctx context.Context, now time.Time, to Key, cost Cost) Action {
 	m.mustBe(offering)
-	o := m.offer
+	o := m.detour.offer
 	if !o.judged {
 		m.leave(now, m.endWithout(o.hold.Reason))
 	}
 	m.stored = m.stored || o.answered
-	m.detour = detour{taken: true, offer: o, key: m.call.Key, cost: m.call.Cost, last: m.last, counted: m.counted}
+	*m.detour = detour{taken: true, offer: o, key: m.call.Key, cost: m.call.Cost, last: m.last, counted: m.counted}
 	m.move(to, cost)
 	m.counted = false // each breaker counts for itself
 	return m.Next(ctx, now)
@@ -100,7 +100,15 @@ func (m *Machine) Redirect(ctx context.Context, now time.Time, to Key, cost Cost
 
 // Diverted tells that the attempts of the call, and the answer if one is being
 // delivered, are those of the target that it was redirected to.
-func (m *Machine) Diverted() bool { return m.detour.taken }
+func (m *Machine) Diverted() bool { return m.detour != nil && m.detour.taken }
+
+// elsewhere is how many attempts were made at another target.
+func (m *Machine) elsewhere() int {
+	if m.detour == nil {
+		return 0
+	}
+	return m.detour.attempts
+}
 
 // move has the call ask for another target. If attempts were made the next is a
 // retry wherever it goes, and has yet to be paid for.
@@ -124,7 +132,7 @@ func (m *Machine) comeBack(ctx context.Context, now time.Time) Action {
 	d := m.detour
 	m.move(d.key, d.cost)
 	m.last, m.counted = d.last, d.counted
-	m.detour = detour{attempts: d.attempts}
+	d.taken = false
 	if d.offer.fits && m.attempts < m.policy.MaxAttempts && !m.late(now) {
 		return m.Next(ctx, now)
 	}
@@ -138,5 +146,7 @@ func (m *Machine) comeBack(ctx context.Context, now time.Time) Action {
 // answers.
 func (m *Machine) settleDown() {
 	m.call.Spare = false
-	m.detour.offer.fits = false
+	if m.detour != nil {
+		m.detour.offer.fits = false
+	}
 }

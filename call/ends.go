@@ -10,7 +10,7 @@ import (
 // lastWord ends a call with the answer of the attempt just judged, if it
 // brought one. An error of another target than the call was made for is none.
 func (m *Machine) lastWord(ctx context.Context, now time.Time, answered bool) Action {
-	if !answered || m.detour.taken {
+	if !answered || m.Diverted() {
 		return m.end(ctx, now, Hold{})
 	}
 	m.phase = over
@@ -58,7 +58,7 @@ func (m *Machine) leave(now time.Time, end CallEnd) {
 
 // end ends a call that gets no answer where it is: one on a detour comes back.
 func (m *Machine) end(ctx context.Context, now time.Time, h Hold) Action {
-	if m.detour.taken {
+	if m.Diverted() {
 		return m.comeBack(ctx, now)
 	}
 	return m.finalAction(now, h)
@@ -72,7 +72,7 @@ func (m *Machine) finalAction(now time.Time, h Hold) Action {
 		return Action{Kind: Return, Ended: true, GaveUp: true, Attempt: m.attempts, Hold: h.Reason}
 	}
 	a := Action{Kind: Refuse, Ended: true, Attempt: m.attempts}
-	if m.attempts == m.detour.attempts { // the target itself has had none
+	if m.attempts == m.elsewhere() { // the target itself has had none
 		a.Hold = h.Reason
 	}
 	if h.Until.After(now) {

@@ -162,8 +162,7 @@ type Machine struct {
 	used     claude.Usage     // what the attempt that is out has cost, as far as is known
 	news     State            // the last reply in which the breaker had moved
 	newsOf   Key              // which breaker
-	offer    offer
-	detour   detour
+	detour   *detour          // nil until another target is offered: few calls need the room
 }
 
 // New returns the machine of one call.
@@ -208,7 +207,7 @@ func (m *Machine) Next(ctx context.Context, now time.Time) Action {
 	m.budget = time.Time{}
 	m.ticket, m.paid = d.Ticket, false
 	m.attempts++
-	if m.detour.taken {
+	if m.Diverted() {
 		m.detour.attempts++
 	}
 	m.phase = sent
@@ -233,7 +232,7 @@ func (m *Machine) held(ctx context.Context, now time.Time, h Hold) Action {
 	switch {
 	case m.offers(now, h.Reason, fits):
 		return m.propose(offer{hold: h, fits: fits})
-	case !fits, m.detour.taken && m.detour.worse(h):
+	case !fits, m.Diverted() && m.detour.worse(h):
 		return m.giveUp(ctx, now, h)
 	}
 	return m.wait(now, h)
@@ -313,7 +312,7 @@ func (m *Machine) again(ctx context.Context, now time.Time, v classify.Verdict, 
 	if !s.Paid {
 		m.budget = now
 	}
-	m.stored = m.stored || answered && !m.detour.taken
+	m.stored = m.stored || answered && !m.Diverted()
 	m.phase, m.until = backing, until
 	return m.wait(now, Hold{Reason: HoldBackoff, Until: until}), true, false
 }
