@@ -83,7 +83,7 @@ func (p *process) limitsPage(ctx context.Context, c config.Config, page string) 
 	}
 	r.Header.Set("X-Api-Key", string(c.Limits.AdminKey))
 	r.Header.Set("Anthropic-Version", "2023-06-01")
-	resp, err := p.transport.RoundTrip(r)
+	resp, err := p.transport.RoundTrip(r) //nolint:contextcheck // the request carries it
 	if err != nil {
 		return "", err
 	}
