@@ -126,6 +126,18 @@ func (t *Transport) setLog(s, old *settings) {
 	}
 }
 
+// TellLimits takes over an answer of the Rate Limits API (GET
+// /v1/organizations/rate_limits, with an Admin key) about an organisation, so
+// that its limits are known before any answer shows them. It returns the page
+// to ask for next, "" if that was all. With an Admission that keeps no such
+// limits it does nothing.
+func (t *Transport) TellLimits(organization string, answer []byte) (page string, err error) {
+	if m, ok := t.settings.Load().admission.(*call.Memory); ok {
+		return m.TellLimits(time.Now(), organization, answer)
+	}
+	return "", nil
+}
+
 // Close waits until what has happened so far is logged, at most a second, and
 // ends the Transport's one goroutine. Calls made afterwards still work, and
 // are no longer logged. It does not end calls under way.

@@ -146,12 +146,15 @@ func (m *Memory) result(now time.Time, f *flight, end End, s Settled) breaker.Re
 	return breaker.Failure
 }
 
-// capacity says what an attempt's end tells of the upstream's capacity.
+// capacity says what an attempt's end tells of the upstream's capacity. A
+// timeout of ours tells nothing: hangs that have nothing to do with our load
+// would be found out only after minutes, in which calls are held back for nothing
+// (decision 0011).
 func capacity(v classify.Verdict) concurrency.Outcome {
 	switch {
 	case v.Health == classify.Good:
 		return concurrency.Served
-	case v.Reason == classify.OverloadedReason, v.Reason == classify.TimeoutReason, v.Reason == classify.FirstByteTimeout:
+	case v.Reason == classify.OverloadedReason, v.Reason == classify.TimeoutReason:
 		return concurrency.Overloaded
 	}
 	return concurrency.Other

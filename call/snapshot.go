@@ -3,6 +3,7 @@ package call
 import (
 	"time"
 
+	"github.com/evenkeel-dev/evenkeel/limit"
 	"github.com/evenkeel-dev/evenkeel/observe"
 )
 
@@ -52,4 +53,18 @@ func (m *Memory) Limits(now time.Time) []observe.Limit {
 		all = append(all, l)
 	}
 	return all
+}
+
+// TellLimits takes over an answer of the Rate Limits API about an organisation,
+// and returns the page to ask for next; "" if that was all. What answers to
+// calls show goes before it.
+func (m *Memory) TellLimits(now time.Time, organization string, answer []byte) (page string, err error) {
+	told, page, err := limit.ParseTold(answer)
+	if err != nil {
+		return "", err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.book.Tell(now, organization, told)
+	return page, nil
 }

@@ -27,6 +27,10 @@
 // it goes when it fails twice in a row. What a trial has found not to be our
 // load is not tried again for a while, unless the share doubles.
 //
+// A trial must not depend on answers: where those take minutes and the limit holds
+// everything else back, nothing would start, and nothing be learned. So now and then
+// an attempt goes in spite of the limit (leak.go).
+//
 // # How the limit moves
 //
 // A cut sets it to 0.95 of the attempts being served: those in flight, less those
@@ -85,6 +89,7 @@ type Slot struct {
 	start time.Time
 	tick  int64
 	taken bool
+	leak  uint64 // its number, if it went in spite of the limit
 }
 
 // A Limit bounds the attempts in flight to one upstream and model. Use [New].
@@ -125,6 +130,7 @@ type Limit struct {
 	moved  time.Time // when the limit last grew, or was cut
 	stood  time.Time // when a level was too much
 	wanted bool      // the limit has held an attempt back since it last grew
+	leaks  leaks
 }
 
 // counts is attempts whose fate is known.
@@ -156,13 +162,17 @@ func (l *Limit) Room(now time.Time) bool {
 		return true
 	}
 	l.bound, l.wanted = now, true
-	return false
+	return l.mayLeak(now)
 }
 
 // Start takes a place for an attempt. It is for those who have asked Room, and
 // does not ask itself.
 func (l *Limit) Start(now time.Time) Slot {
 	l.advance(now)
+	if l.limit > 0 && l.inFlight >= l.limit && l.mayLeak(now) {
+		l.inFlight++
+		return l.leak(now)
+	}
 	l.inFlight++
 	s := Slot{start: now, tick: l.young.add(l.tick(now)), taken: true}
 	if l.from == never {
@@ -179,6 +189,10 @@ func (l *Limit) End(now time.Time, s Slot, how Outcome) {
 	}
 	l.advance(now)
 	l.inFlight--
+	if s.leak != 0 {
+		l.leaked(now, s, how)
+		return
+	}
 	young := l.young.remove(s.tick)
 	switch took := now.Sub(s.start); how {
 	case Served:
@@ -215,6 +229,7 @@ func (l *Limit) advance(now time.Time) {
 			l.accept(now, at, n)
 		}
 	}
+	l.ripe(now, known, slow)
 	if l.limit > 0 && l.useless(now) {
 		l.lift()
 	}
@@ -252,6 +267,9 @@ func (l *Limit) Wait(now time.Time) time.Duration {
 		return 0
 	}
 	until := l.lastBad.Add(max(quiet, 2*l.refusal))
+	if next := l.leaks.last.Add(l.leakEvery()); next.Before(until) {
+		until = next
+	}
 	if tick, n := l.young.oldest(); n > 0 && !l.slow() {
 		if ripe := l.origin.Add(time.Duration(tick+1)*tickTime + l.known()); ripe.Before(until) {
 			until = ripe

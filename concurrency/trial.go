@@ -80,6 +80,7 @@ func (l *Limit) try(now time.Time) {
 	l.began, l.before, l.bound = now, l.window.counts(now), now
 	l.proven, l.check, l.strikes, l.wanted = false, counts{}, 0, false
 	l.cut(now)
+	l.leaks = leaks{made: l.leaks.made, base: l.leaks.made, last: now}
 }
 
 // verify asks whether the limit does what it is there for.

@@ -37,8 +37,8 @@ func wire(t *testing.T, c config.Config) wired {
 // key is used, or listed as one that is not yet.
 func TestWire_everyKeyCounts(t *testing.T) {
 	elsewhere := map[string]string{
-		"concurrency.mode": "only with concurrency.max",
-		"version":          "checked", "listen": "openPorts", "admin": "openPorts", "log.level": "newLogger", "log.format": "newLogger",
+		"concurrency.mode": "only with concurrency.max", "limits.admin_key": "askLimits",
+		"version": "checked", "listen": "openPorts", "admin": "openPorts", "log.level": "newLogger", "log.format": "newLogger",
 		"store.kind":        "refused",
 		"telemetry.semconv": "later",
 		"store.redis.url":   "later", "store.redis.on_failure": "later", "store.redis.expected_instances": "later",

@@ -79,6 +79,7 @@ type Breaker struct {
 // Limits are the rates that the upstream allows.
 type Limits struct {
 	Learn         bool                        `yaml:"learn"`
+	AdminKey      Secret                      `yaml:"admin_key"`
 	Headroom      Percent                     `yaml:"headroom" min:"0%" max:"90%"`
 	Models        map[string]Limit            `yaml:"models"`
 	Organizations map[string]map[string]Limit `yaml:"organizations"`
