@@ -90,7 +90,7 @@ func (t *Transport) Reconfigure(cfg Config) error {
 	}
 	if s.admission == nil {
 		m := call.MemoryConfig{
-			Breaker: cfg.Breaker, RetryBudget: cfg.RetryBudget, QueueDepth: cfg.Queue.Depth, MaxWait: cfg.Queue.MaxWait,
+			Breaker: cfg.Breaker, RetryBudget: cfg.RetryBudget, QueueDepth: cfg.Queue.Depth,
 			Limits: cfg.Limits, Concurrency: cfg.Concurrency,
 		}
 		memory := t.memory.Load()

@@ -59,7 +59,7 @@ type Need struct {
 	Scope    string // salted hash of the credential; "" if there is none
 	Class    Class
 	Arrived  time.Time // of the call: earlier calls go first
-	Deadline time.Time // the latest useful moment
+	Deadline time.Time // by which it must start: of the caller's deadline and of what it may wait; zero for none
 	Attempt  int       // 1 is the first
 	Price    int       // of this retry; 0 for a first attempt
 	Purse    classify.Purse

@@ -52,7 +52,7 @@ func (m *Machine) endWithout(why HoldReason) CallEnd {
 
 func (m *Machine) leave(now time.Time, end CallEnd) {
 	m.waited, m.waiting = m.Waited(now), time.Time{}
-	m.adm.Leave(now, m.need(), end)
+	m.adm.Leave(now, m.need(now), end)
 	m.paid = false
 }
 

@@ -2,10 +2,12 @@ package call
 
 import (
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/evenkeel-dev/evenkeel/breaker"
 	"github.com/evenkeel-dev/evenkeel/classify"
+	"github.com/evenkeel-dev/evenkeel/claude"
 	"github.com/evenkeel-dev/evenkeel/concurrency"
 	"github.com/evenkeel-dev/evenkeel/retry"
 )
@@ -18,7 +20,8 @@ const answering = retry.DefaultFloor
 // lane is what belongs to one key: its breaker, its part of the budget, and
 // how many may be in flight.
 type lane struct {
-	name     string // in the queue
+	name     string // in the queue; no two lanes that ever were have the same
+	strand   strand // the last one that was named
 	breaker  *breaker.Breaker
 	slots    *concurrency.Limit
 	moved    uint64 // breaker.Changed as last told in a State
@@ -28,9 +31,9 @@ type lane struct {
 	lost     time.Time // when a connection last died under an attempt
 	good     time.Time // start of the last attempt that brought content, or flew for earlyGood
 	probed   time.Time // when a probe was last let out
-	waiting  map[ID]*holding
-	groups   map[string]int // of those that wait
-	held     block
+	waiting  lineup
+	granted  uint64      // turns, ever
+	short    bool        // somebody was told since the last round that there is no place
 	places   []time.Time // in the ramp, earliest first: one for each call that waits
 	ramp     uint64      // the breaker's Changed when places were given
 	forMoney []*holding  // longest wait first; may name calls that have gone
@@ -41,19 +44,29 @@ func (m *Memory) lane(k Key) *lane {
 		return l
 	}
 	b := m.cfg.Breaker
+	m.laneCount++
 	l := &lane{
-		name: k.Upstream + "\n" + k.Path.String() + "\n" + k.Model,
+		name: strconv.FormatUint(m.laneCount, 36),
 		breaker: breaker.New(breaker.Config{
 			Off: b.Off, ErrorRate: b.ErrorRate, Window: b.Window, MinCalls: b.MinCalls, OpenFor: b.OpenFor,
 			ProbeEvery: b.ProbeEvery, Probes: b.Probes, Ramp: b.Ramp,
 		}),
-		slots:   concurrency.New(m.cfg.Concurrency),
+		slots:   concurrency.New(m.slotsOf(k)),
 		budget:  retry.New(retry.Config{Tokens: m.cfg.RetryBudget}),
-		waiting: make(map[ID]*holding),
-		groups:  make(map[string]int),
+		waiting: lineup{groups: make(map[string]waiters)},
 	}
 	m.lanes.put(k, l)
 	return l
+}
+
+// slotsOf is how many of a key may be in flight. Only messages are so much work
+// that it matters; what is relayed may be a stream of events that is open for
+// hours.
+func (m *Memory) slotsOf(k Key) concurrency.Config {
+	if k.Path != claude.Messages {
+		return concurrency.Config{Fixed: true}
+	}
+	return m.cfg.Concurrency
 }
 
 // mayProbe: the lane's own calls probe it. For messages that is a real call of
@@ -116,7 +129,7 @@ func (m *Memory) ramps(now time.Time, l *lane) {
 		l.places = l.places[:0]
 	}
 	if ramping && l.ramp != changed {
-		for range l.waiting {
+		for range l.waiting.calls {
 			l.place(now, true, m.cfg.Rand())
 		}
 	}

@@ -32,23 +32,40 @@ func laneClass(n Need) string {
 	return "/" + n.Key.Path.String()
 }
 
+// owner is whose a credential is.
+type owner struct {
+	organization string
+	since        time.Time
+}
+
+// settled is how long a credential is taken to be an organisation's at least:
+// an upstream that uses many keys as one may name another in each answer, and
+// it costs to have all who wait change their line.
+const settled = time.Second
+
 // groupOf names those who draw on the same buckets: calls for one organisation,
 // or as long as that is not known with one credential, and class of models.
 func (m *Memory) groupOf(k scopeKey) string {
+	o, owned := m.owners.get(k.credential)
 	s, ok := m.scopes.get(k)
-	if ok && s.group != "" && s.groupFor == s.organization {
-		return s.group
+	if !ok && owned {
+		s, ok = m.scope(k), true // an answer has accepted it: it is not made up
 	}
 	who := "credential " + k.credential
-	if ok && s.organization != "" {
-		who = "organization " + s.organization
+	organization := ""
+	if owned {
+		organization = o.organization
+		who = "organization " + organization
+	}
+	if ok && s.group != "" && s.groupFor == organization {
+		return s.group
 	}
 	group := who + "\n" + k.class
 	if k.fast {
 		group += "\nfast"
 	}
 	if ok {
-		s.group, s.groupFor = group, s.organization
+		s.group, s.groupFor = group, organization
 	}
 	return group
 }
@@ -56,29 +73,59 @@ func (m *Memory) groupOf(k scopeKey) string {
 // belongs notes whose a credential is. Who waits under the credential alone
 // waits with the organisation's others from now on: in a line of their own they
 // would have a turn for each of all the others'.
-func (m *Memory) belongs(now time.Time, k scopeKey, organization string) {
-	s := m.scope(k)
-	if s.organization == organization {
+func (m *Memory) belongs(now time.Time, credential, organization string) {
+	o, ok := m.owners.get(credential)
+	switch {
+	case !ok:
+		o = new(owner)
+		m.owners.put(credential, o)
+	case o.organization == organization || now.Sub(o.since) < settled:
 		return
 	}
-	old := m.groupOf(k)
-	s.organization = organization
+	o.organization, o.since = organization, now
 	var moved []*holding
 	for _, h := range m.held {
-		if h.entered && h.group == old && h.grant.book == 0 {
+		if h.need.Scope == credential && m.movable(h) {
 			moved = append(moved, h)
 		}
 	}
 	slices.SortFunc(moved, func(a, b *holding) int { return cmp.Compare(a.need.Call, b.need.Call) })
+	var touched []string
 	for _, h := range moved {
-		m.queue.Remove(uint64(h.need.Call))
-		m.exit(h)
-		if !m.line(now, h) {
-			h.rouse()
-		}
+		touched = append(touched, h.group)
+		m.move(now, h, h.lane)
+		touched = append(touched, h.group)
 	}
-	if len(moved) > 0 {
-		m.pump(now, moved[0].group)
+	slices.Sort(touched)
+	for _, group := range slices.Compact(touched) {
+		m.pump(now, group)
+	}
+}
+
+// movable says that a call waits in the queue and has no turn.
+func (m *Memory) movable(h *holding) bool {
+	return h.entered && h.gone == queue.None && h.grant.book == 0
+}
+
+// move has a call that waits do so elsewhere, as long as it could before.
+func (m *Memory) move(now time.Time, h *holding, to *lane) {
+	m.queue.Remove(uint64(h.need.Call))
+	m.exit(h)
+	h.lane = to
+	if !m.line(now, h) {
+		h.rouse()
+	}
+}
+
+// change lets a call wait for another lane: its own has been replaced, by a
+// new configuration or because it was forgotten. A turn that it has stays good.
+func (m *Memory) change(now time.Time, h *holding, to *lane) {
+	switch {
+	case h.grant.book != 0 || h.gone != queue.None:
+	case h.entered:
+		m.move(now, h, to)
+	default:
+		h.lane, h.listed = to, false
 	}
 }
 
@@ -97,12 +144,13 @@ func (m *Memory) line(now time.Time, h *holding) bool {
 	k := scopeOf(n)
 	h.group = m.groupOf(k)
 	h.limits = m.limitsOf(n)
+	h.strand = m.strandOf(n, h.lane)
 	cost := m.book.Share(now, h.limits).Seconds()
 	if cost <= 0 {
 		cost = 1 // where no bucket is scarce, calls are
 	}
 	item := queue.Item{
-		ID: uint64(n.Call), Group: h.group, Lane: h.lane.name, Flow: n.Caller.Flow, Class: queue.Class(n.Class),
+		ID: uint64(n.Call), Group: h.group, Lane: h.strand, Flow: n.Caller.Flow, Class: queue.Class(n.Class),
 		Weight: n.Caller.Weight, Cost: cost, Bytes: n.Cost.Bytes, Arrived: n.Arrived, Deadline: n.Deadline,
 	}
 	if since := n.Cost.Since; !since.IsZero() && since.Before(item.Arrived) {
@@ -114,9 +162,34 @@ func (m *Memory) line(now time.Time, h *holding) bool {
 	}
 	m.ramps(now, h.lane)
 	h.entered = true
-	h.lane.waiting[n.Call] = h
-	h.lane.groups[h.group]++
+	m.fast = m.fast || n.Fast
+	h.lane.waiting.enter(h.group)
+	if h.poor { // it can pay now, and waits for something else
+		h.poor = false
+		m.poor--
+	}
 	return true
+}
+
+// strand is a lane of the queue: calls that have all in common which may hold
+// back a part of a group.
+type strand struct {
+	scope, workspace, client string
+	name                     string
+}
+
+// strandOf names it. Beside the lane it is the credential, which may be told to
+// pause alone, the workspace, and the client, as far as it has limits of its own.
+func (m *Memory) strandOf(n Need, l *lane) string {
+	s := strand{scope: n.Scope, workspace: n.Caller.Workspace}
+	if m.cfg.Limits.Clients[n.Caller.Name] != nil {
+		s.client = n.Caller.Name
+	}
+	if l.strand.name == "" || l.strand.scope != s.scope || l.strand.workspace != s.workspace || l.strand.client != s.client {
+		s.name = l.name + "\n" + s.scope + "\n" + s.workspace + "\n" + s.client
+		l.strand = s
+	}
+	return l.strand.name
 }
 
 // limitsOf is what an attempt is expected to take of the limits.
@@ -143,6 +216,10 @@ func routeOf(n Need) limit.Route {
 // pump gives turns to calls of a group, and wakes those who got one, those who
 // may wait no longer, and the one that must ask again.
 func (m *Memory) pump(now time.Time, group string) queue.Outlook {
+	if l := m.lines[group]; l != nil { // it is found out anew
+		l.all = block{}
+		clear(l.strands)
+	}
 	out := m.queue.Next(now, group, func(t queue.Turn) queue.Answer { return m.try(now, t) })
 	for _, left := range m.queue.Left() {
 		if h := m.held[ID(left.ID)]; h != nil {
@@ -157,15 +234,30 @@ func (m *Memory) pump(now time.Time, group string) queue.Outlook {
 	return out
 }
 
-// pumpLane does so for a group, and for all others that wait for a lane in
-// which something has become free.
-func (m *Memory) pumpLane(now time.Time, l *lane, group string) {
-	m.pump(now, group)
-	for other := range l.groups {
-		if other != group {
-			m.pump(now, other)
-		}
+// pumpFor does so for the groups that draw on what an attempt has drawn on.
+// Calls in fast mode have limits of their own, or share those of the others.
+func (m *Memory) pumpFor(now time.Time, n Need) {
+	k := scopeOf(n)
+	m.pump(now, m.groupOf(k))
+	if m.fast {
+		k.fast = !k.fast
+		m.pump(now, m.groupOf(k))
 	}
+}
+
+// pumpLane does so for an attempt that has ended, and before that for all that wait for a lane in
+// which something has become free, until somebody has been told again that
+// nothing is.
+func (m *Memory) pumpLane(now time.Time, l *lane, n Need) {
+	if l.short {
+		l.waiting.ask(func(g string) (served, stop bool) {
+			l.short = false
+			before := l.granted
+			m.pump(now, g)
+			return l.granted != before, l.short
+		})
+	}
+	m.pumpFor(now, n)
 }
 
 // news pumps for a lane whose breaker has moved, or has a place for a probe
@@ -176,15 +268,41 @@ func (m *Memory) news(now time.Time, l *lane) {
 	}
 	l.woken = l.breaker.Wakes()
 	m.ramps(now, l)
-	for group := range l.groups {
-		m.pump(now, group)
-	}
+	l.waiting.ask(func(g string) (served, stop bool) {
+		m.pump(now, g)
+		return true, false
+	})
 }
 
-// block is what those in a group, or in a lane, were last told to wait for.
+// line is what those who wait in a group were told in the last pump.
+type line struct {
+	all     block
+	strands map[string]block
+}
+
+// block is what holds calls back.
 type block struct {
 	why   HoldReason
 	until time.Time // before which none of them can go; zero if that depends on the call
+	again time.Time // when the one that was asked could; zero if unknown
+}
+
+// blocks notes what holds back a call, and all of its group or those of its
+// strand with it.
+func (m *Memory) blocks(h *holding, whom queue.Extent, b block) {
+	l := m.lines[h.group]
+	if l == nil {
+		l = new(line)
+		m.lines[h.group] = l
+	}
+	if whom == queue.Everyone {
+		l.all = b
+		return
+	}
+	if l.strands == nil {
+		l.strands = make(map[string]block)
+	}
+	l.strands[h.strand] = b
 }
 
 // try takes everything that the call whose turn it is needs, or nothing.
@@ -193,12 +311,13 @@ func (m *Memory) try(now time.Time, t queue.Turn) queue.Answer {
 	l := h.lane
 	m.ramps(now, l)
 	if wait, why := l.closedBefore(now); wait > 0 {
-		l.held = block{why, now.Add(wait)}
+		m.blocks(h, queue.OneLane, block{why: why, until: now.Add(wait)})
 		return queue.Answer{Wait: wait, Floor: wait, Blocks: queue.OneLane}
 	}
 	if l.breaker.State(now) == breaker.Closed && !l.slots.Room(now) { // probes are few enough
-		l.held = block{why: HoldSlot}
-		return queue.Answer{Wait: l.slots.Wait(now), Blocks: queue.OneLane}
+		l.short = true
+		m.blocks(h, queue.OneLane, block{why: HoldSlot})
+		return queue.Answer{Wait: l.slots.Wait(now), Sooner: true, Blocks: queue.OneLane}
 	}
 	h.limits.Spare = t.Spare
 	a := m.book.Acquire(now, h.limits)
@@ -212,8 +331,7 @@ func (m *Memory) try(now time.Time, t queue.Turn) queue.Answer {
 	}
 	h.grant = grant{book: a.ID, slot: l.slots.Start(now), ticket: ticket, free: free}
 	l.inFlight++
-	l.held = block{}
-	delete(m.lines, h.group)
+	l.granted++
 	h.rouse()
 	return queue.Answer{OK: true}
 }
@@ -221,19 +339,29 @@ func (m *Memory) try(now time.Time, t queue.Turn) queue.Answer {
 // scarce is the answer to a call that the limits do not let go.
 func (m *Memory) scarce(now time.Time, h *holding, a limit.Answer) queue.Answer {
 	out := queue.Answer{Wait: a.Wait}
-	why := block{why: HoldLimit}
+	if a.Own {
+		out.Blocks = queue.OneLane
+	}
+	why := block{why: HoldLimit, again: now.Add(a.Wait)}
+	if a.Reason == limit.Scarce && a.Kind >= limit.Output && out.Wait > lookAgain {
+		out.Wait, out.Sooner = lookAgain, true // answers that run need less and less
+	}
 	switch a.Reason {
 	case limit.Paused:
 		out.Floor = a.Wait
-		why = block{HoldPause, now.Add(a.Wait)}
+		why.why, why.until = HoldPause, why.again
 	case limit.Unknown:
 		why.why = HoldLearn
 	case limit.TooLarge:
 		return queue.Answer{Never: true}
 	}
-	m.lines[h.group] = &why
+	m.blocks(h, out.Blocks, why)
 	return out
 }
+
+// lookAgain is how often somebody looks whether a bucket of output lasts by
+// now: no event tells. A guess.
+const lookAgain = time.Second
 
 // undo gives back what a turn has taken that is not used.
 func (m *Memory) undo(now time.Time, h *holding) {
@@ -246,12 +374,14 @@ func (m *Memory) undo(now time.Time, h *holding) {
 }
 
 // told is what holds a call back, as far as is known.
-func (m *Memory) told(h *holding) (l block) {
-	if h.lane.held.why != HoldNone {
-		return h.lane.held
-	}
-	if g := m.lines[h.group]; g != nil {
-		return *g
+func (m *Memory) told(h *holding) block {
+	if l := m.lines[h.group]; l != nil {
+		if b, ok := l.strands[h.strand]; ok {
+			return b
+		}
+		if l.all.why != HoldNone {
+			return l.all
+		}
 	}
 	return block{why: HoldTurn}
 }
@@ -272,24 +402,34 @@ func (m *Memory) hold(now time.Time, h *holding, out queue.Outlook) Decision {
 	return Decision{Hold: Hold{Reason: l.why, Until: h.until, Wake: h.wake}, State: m.state(now, h.lane)}
 }
 
-// refuse ends the wait of a call that the queue has let go, or that can never pass.
+// refuse ends the wait of a call that the queue has let go, or that can never
+// pass. It says when asking again may help, which is never sooner than those
+// who still wait can be served.
 func (m *Memory) refuse(now time.Time, h *holding) Decision {
-	hold := Hold{Reason: HoldQueue, Refuse: true}
-	switch {
-	case h.gone == queue.Refused:
-		hold.Reason = HoldSize
-	case h.gone == queue.TooLate || h.gone == queue.WaitedOut:
-		l := m.told(h)
-		hold.Reason, hold.Until = l.why, l.until
-		fallthrough
-	default:
-		if calls, backlog := m.queue.Backlog(h.group); calls > 0 && hold.Until.IsZero() {
-			hold.Until = now.Add(min(backlog, time.Minute))
+	hold := Hold{Reason: HoldQueue, Refuse: true, Until: now.Add(soonAgain)}
+	if h.gone == queue.TooLate || h.gone == queue.WaitedOut {
+		hold.Reason = m.told(h).why
+	}
+	for _, at := range []time.Time{m.told(h).until, m.told(h).again} {
+		if at.After(hold.Until) {
+			hold.Until = at
 		}
+	}
+	if calls, backlog := m.queue.Backlog(h.group); calls > 0 {
+		if at := now.Add(min(backlog, time.Minute)); at.After(hold.Until) {
+			hold.Until = at
+		}
+	}
+	if h.gone == queue.Refused {
+		hold.Reason, hold.Until = HoldSize, time.Time{}
 	}
 	m.forget(h)
 	return Decision{Hold: hold, State: m.state(now, h.lane)}
 }
+
+// soonAgain is when a caller who is refused may ask again if nothing better is
+// known. A guess.
+const soonAgain = time.Second
 
 // settle corrects limits, concurrency and what was fair by the end of an attempt.
 func (m *Memory) settle(now time.Time, f *flight, end End) {

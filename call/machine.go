@@ -198,7 +198,7 @@ func (m *Machine) Next(ctx context.Context, now time.Time) Action {
 		return m.giveUp(ctx, now, Hold{})
 	}
 	m.phase = asking
-	d := m.adm.Admit(ctx, now, m.need())
+	d := m.adm.Admit(ctx, now, m.need(now))
 	m.hear(d.State)
 	if d.Ticket.ID == 0 {
 		return m.held(ctx, now, d.Hold)
@@ -240,18 +240,27 @@ func (m *Machine) held(ctx context.Context, now time.Time, h Hold) Action {
 
 // latest is the latest moment at which a wait for the given reason may end.
 func (m *Machine) latest(now time.Time, why HoldReason) time.Time {
-	last := now.Add(time.Hour * 24 * 365)
-	if !m.call.Deadline.IsZero() {
-		last = m.call.Deadline
-	}
-	if m.call.MaxWait > 0 {
-		last = earlier(last, now.Add(m.call.MaxWait-m.Waited(now)))
+	last := m.startBy(now)
+	if last.IsZero() {
+		last = now.Add(time.Hour * 24 * 365)
 	}
 	switch why {
 	case HoldPause:
 		last = earlier(last, now.Add(m.policy.LongestWait+m.policy.LongestWait/10))
 	case HoldBudget:
 		last = earlier(last, m.budget.Add(m.policy.LongestWait))
+	}
+	return last
+}
+
+// startBy is the moment by which the call must have started: its deadline, or the
+// end of what it may wait in all; zero for none.
+func (m *Machine) startBy(now time.Time) time.Time {
+	last := m.call.Deadline
+	if m.call.MaxWait > 0 {
+		if w := now.Add(m.call.MaxWait - m.Waited(now)); last.IsZero() || w.Before(last) {
+			last = w
+		}
 	}
 	return last
 }
@@ -429,10 +438,10 @@ func (m *Machine) wait(now time.Time, h Hold) Action {
 	return Action{Kind: Wait, Until: h.Until, Wake: h.Wake, Hold: h.Reason, Attempt: m.attempts + 1}
 }
 
-func (m *Machine) need() Need {
+func (m *Machine) need(now time.Time) Need {
 	return Need{
 		Call: m.call.ID, Key: m.call.Key, Scope: m.call.Scope, Class: m.call.Class,
-		Arrived: m.call.Arrived, Deadline: m.call.Deadline, Attempt: m.attempts + 1,
+		Arrived: m.call.Arrived, Deadline: m.startBy(now), Attempt: m.attempts + 1,
 		Price: m.price, Purse: m.purse, Paid: m.paid, Counted: m.counted, Repeat: m.call.Repeat, Fast: m.call.Fast,
 		Caller: m.call.Caller, Cost: m.call.Cost,
 	}

@@ -34,7 +34,6 @@ type MemoryConfig struct {
 	Breaker     BreakerConfig
 	RetryBudget int                // tokens per upstream and model; 0 means 500
 	QueueDepth  int                // calls that may be held at once; 0 means 1,000
-	MaxWait     time.Duration      // of interactive calls in the queue; 0 means 30 s
 	Limits      limit.Config       // the zero value learns everything from answers
 	Concurrency concurrency.Config // per upstream and model
 	Rand        func() float64     // in [0, 1); nil means math/rand/v2
@@ -64,14 +63,17 @@ type Memory struct {
 	queue     *queue.Queue
 	lanes     bounded[Key, *lane]
 	scopes    bounded[scopeKey, *scope]
+	owners    bounded[string, *owner] // by credential
 	flights   map[uint64]*flight
 	young     []*flight // in order of start; those before ripe have landed, or count as good already
 	ripe      int
 	held      map[ID]*holding
-	lines     map[string]*block // by group, while calls of it wait
-	poor      int               // of held, wait for the budget
+	lines     map[string]*line // by group, while calls of it wait
+	poor      int              // of held, wait for the budget
 	lastID    uint64
-	newLimits bool // the book is to be told of the configuration
+	fast      bool   // some call has asked for fast mode
+	laneCount uint64 // ever made
+	newLimits bool   // the book is to be told of the configuration
 }
 
 // flight is one attempt that has been admitted and not yet settled.
@@ -94,6 +96,7 @@ type holding struct {
 	until   time.Time     // of the hold
 	limits  limit.Need
 	group   string
+	strand  string       // the queue's lane
 	entered bool         // the queue
 	reason  HoldReason   // why it was last told to wait
 	grant   grant        // with a turn
@@ -119,16 +122,16 @@ func NewMemory(cfg MemoryConfig) *Memory {
 		queue:     queue.New(queue.Config{}),
 		flights:   make(map[uint64]*flight),
 		held:      make(map[ID]*holding),
-		lines:     make(map[string]*block),
+		lines:     make(map[string]*line),
 	}
-	m.lanes.limit, m.scopes.limit = maxLanes, maxScopes
+	m.lanes.limit, m.scopes.limit, m.owners.limit = maxLanes, maxScopes, maxScopes
 	m.Configure(cfg)
 	return m
 }
 
 // Configure changes queue, limits, concurrency and chance at once, and the
-// rest for keys that are seen for the first time afterwards. What was learned
-// stays.
+// rest for keys that are seen for the first time afterwards. Calls that wait
+// ask again. What was learned stays.
 func (m *Memory) Configure(cfg MemoryConfig) {
 	cfg.RetryBudget = cmp.Or(cfg.RetryBudget, 500)
 	cfg.QueueDepth = cmp.Or(cfg.QueueDepth, 1000)
@@ -138,17 +141,16 @@ func (m *Memory) Configure(cfg MemoryConfig) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.cfg.Breaker != cfg.Breaker || m.cfg.RetryBudget != cfg.RetryBudget {
-		m.lanes.clear() // flights keep the lane they started in
-		for _, h := range m.held {
-			h.rouse()
-			h.listed = false
-		}
+		m.lanes.clear() // flights keep the lane they started in; who waits changes over
 	}
 	m.cfg = cfg
-	m.queue.Configure(queue.Config{Depth: cfg.QueueDepth, MaxWait: cfg.MaxWait})
+	m.queue.Configure(queue.Config{Depth: cfg.QueueDepth, MaxWait: -1}) // a call names its own end
 	m.newLimits = true
-	for _, l := range m.lanes.all {
-		l.slots.Configure(cfg.Concurrency)
+	for k, l := range m.lanes.all {
+		l.slots.Configure(m.slotsOf(k))
+	}
+	for _, h := range m.held {
+		h.rouse()
 	}
 }
 
@@ -161,13 +163,16 @@ func (m *Memory) Admit(_ context.Context, now time.Time, need Need) Decision {
 		m.newLimits = false
 		m.book.Configure(now, m.cfg.Limits)
 	}
-	h := m.held[need.Call]
+	h, l := m.held[need.Call], m.lane(need.Key)
 	if h == nil {
-		h = &holding{lane: m.lane(need.Key)}
+		h = &holding{lane: l}
 		m.held[need.Call] = h
 	}
 	h.need = need
-	l := h.lane
+	if h.lane != l {
+		m.change(now, h, l)
+	}
+	l = h.lane
 	if h.gone != queue.None {
 		return m.refuse(now, h)
 	}
@@ -191,7 +196,8 @@ func (m *Memory) Admit(_ context.Context, now time.Time, need Need) Decision {
 		m.queue.Correct(charge, 0)
 		m.exit(h)
 		d := m.save(now, h, m.floor(need).Next(now))
-		m.pump(now, h.group)
+		m.news(now, l)
+		m.pumpLane(now, l, need)
 		return d
 	}
 	f := m.depart(now, h, charge)
@@ -228,9 +234,11 @@ func (m *Memory) exit(h *holding) {
 		return
 	}
 	h.entered = false
-	delete(h.lane.waiting, h.need.Call)
-	if h.lane.groups[h.group]--; h.lane.groups[h.group] == 0 {
-		delete(h.lane.groups, h.group)
+	h.lane.waiting.exit(h.group)
+	if m.lines[h.group] != nil {
+		if calls, _ := m.queue.Backlog(h.group); calls == 0 {
+			delete(m.lines, h.group)
+		}
 	}
 }
 
@@ -241,9 +249,9 @@ func (m *Memory) Answered(_ context.Context, now time.Time, t Ticket, r limit.Re
 	if f := m.flights[t.ID]; f != nil {
 		m.book.Observe(now, f.grant.book, r)
 		if r.Organization != "" {
-			m.belongs(now, scopeOf(f.need), r.Organization)
+			m.belongs(now, f.need.Scope, r.Organization)
 		}
-		m.pump(now, f.charge.Group)
+		m.pumpFor(now, f.need)
 	}
 }
 
@@ -259,6 +267,7 @@ func (m *Memory) Content(_ context.Context, now time.Time, t Ticket, used claude
 	f.lane.breaker.Content(now, &f.grant.ticket)
 	if used.Known() {
 		m.book.Correct(now, f.grant.book, used)
+		m.pumpFor(now, f.need)
 	}
 	m.news(now, f.lane)
 }
@@ -280,7 +289,7 @@ func (m *Memory) Settle(_ context.Context, now time.Time, t Ticket, end End) Set
 	f.lane.breaker.Report(now, &f.grant.ticket, m.result(now, f, end, s))
 	s.State = m.state(now, f.lane)
 	m.news(now, f.lane)
-	m.pumpLane(now, f.lane, f.charge.Group)
+	m.pumpLane(now, f.lane, f.need)
 	return s
 }
 
@@ -290,9 +299,9 @@ func (m *Memory) Leave(now time.Time, need Need, end CallEnd) {
 	defer m.mu.Unlock()
 	m.ripen(now)
 	l := m.lane(need.Key)
-	group := ""
-	if h := m.held[need.Call]; h != nil {
-		l, group = h.lane, h.group
+	h := m.held[need.Call]
+	if h != nil {
+		l = h.lane
 		if m.queue.Remove(uint64(need.Call)) {
 			m.undo(now, h)
 		}
@@ -306,8 +315,8 @@ func (m *Memory) Leave(now time.Time, need Need, end CallEnd) {
 		l.breaker.Count(now, breaker.Failure)
 	}
 	m.news(now, l)
-	if group != "" {
-		m.pumpLane(now, l, group)
+	if h != nil {
+		m.pumpLane(now, l, need)
 	}
 }
 

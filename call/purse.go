@@ -12,12 +12,11 @@ import (
 // scope is what belongs to those who share a limit, as far as it is not in the
 // book: the part of the budget that pays for retries of 429s.
 type scope struct {
-	organization string // "" until an answer has told
-	group        string // in the queue
-	groupFor     string // the organization that group was made for
-	budget       *retry.Budget
-	floor        retry.Floor // one retry now and then is owed to every scope, whoever emptied the budget
-	forMoney     []*holding
+	group    string // in the queue
+	groupFor string // the organisation that group was made for
+	budget   *retry.Budget
+	floor    retry.Floor // one retry now and then is owed to every scope, whoever emptied the budget
+	forMoney []*holding
 }
 
 func (m *Memory) scope(k scopeKey) *scope {
@@ -172,7 +171,7 @@ func (m *Memory) wakeForMoney(n Need, l *lane) {
 	rest := *list
 	for len(rest) > 0 && woken < k {
 		rest[0].listed = false
-		if rest[0].rouse() {
+		if rest[0].poor && rest[0].rouse() {
 			woken++
 		}
 		rest = rest[1:]

@@ -113,7 +113,10 @@ type Answer struct {
 	// ask again after each Observe, Correct and Settle. For output it is when
 	// the tokens that lack will have refilled; answers that still run can make
 	// it longer.
-	Wait  time.Duration
+	Wait time.Duration
+	// Own says that this is not what all of the organisation wait for: it is the
+	// pause of one credential, or the limit of one workspace or client.
+	Own   bool
 	Kind  Kind  // the bucket that takes longest; with Scarce and TooLarge
 	Limit int64 // that bucket's, per minute; with Scarce and TooLarge
 }
@@ -152,17 +155,18 @@ func (b *Book) Look(now time.Time, n Need) Answer {
 // refusal says what an attempt has to wait for, longest first.
 func (b *Book) refusal(t tick, s *scope, groups *[most]*group, n Need, c cost) (worst Answer) {
 	if s.paused > t {
-		worst = Answer{Reason: Paused, Wait: s.paused - t}
+		worst = Answer{Reason: Paused, Wait: s.paused - t, Own: true}
 	}
 	for _, g := range groups {
 		if g == nil {
 			break
 		}
+		own := g.key.role == ofWorkspace || g.key.role == ofClient
 		if g.paused-t > worst.Wait {
-			worst = Answer{Reason: Paused, Wait: g.paused - t}
+			worst = Answer{Reason: Paused, Wait: g.paused - t, Own: own}
 		}
 		if wait := g.feel(t); wait > worst.Wait {
-			worst = Answer{Reason: Unknown, Wait: wait}
+			worst = Answer{Reason: Unknown, Wait: wait, Own: own}
 		}
 		for k := range g.buckets {
 			u := &g.buckets[k]
@@ -175,7 +179,7 @@ func (b *Book) refusal(t tick, s *scope, groups *[most]*group, n Need, c cost) (
 			}
 			u.refill(t)
 			if wait := u.wait(kind, g.cost(&c, kind), c.pace, g.reserve(t, kind, b.headroom(), g.cost(&c, kind), n.Spare)); wait > worst.Wait {
-				worst = Answer{Reason: Scarce, Wait: wait, Kind: kind, Limit: int64(u.rated() * 60)}
+				worst = Answer{Reason: Scarce, Wait: wait, Own: own, Kind: kind, Limit: int64(u.rated() * 60)}
 			}
 		}
 	}

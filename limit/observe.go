@@ -20,9 +20,11 @@ type Response struct {
 
 // Read reads a Response from headers that have just come.
 func Read(status int, h http.Header, now time.Time) Response {
-	date, err := http.ParseTime(h.Get(claude.HeaderDate))
-	if err != nil {
-		date = time.Time{}
+	var date time.Time
+	if v := h.Get(claude.HeaderDate); v != "" { // parsing nothing costs three errors
+		if d, err := http.ParseTime(v); err == nil {
+			date = d
+		}
 	}
 	return Response{
 		Status: status, At: now, Date: date,

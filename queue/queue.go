@@ -171,6 +171,12 @@ type Answer struct {
 	// end of some attempt, or other news, will be followed by Next.
 	Wait time.Duration
 
+	// Sooner says that something else than time may let it go before Wait is
+	// over, and most likely will: a place that somebody leaves. Then a call
+	// stays until its own time is over. A bucket also gives back now and then,
+	// but not so much that it is worth waiting for.
+	Sooner bool
+
 	// Floor is the time before which no call that is blocked along with this
 	// one can start, whatever it costs: that of a pause or of an open breaker,
 	// and never that of a bucket. Calls whose time is over by then leave now.
@@ -345,8 +351,11 @@ func (q *Queue) Next(now time.Time, group string, try func(Turn) Answer) Outlook
 		wait := max(a.Wait, a.Floor)
 		at := now.Add(wait)
 		if !e.end.IsZero() && !e.end.After(at) {
-			q.leave(e, e.tooLate())
-			continue // those behind may still be in time
+			if !a.Sooner {
+				q.leave(e, e.tooLate())
+				continue // those behind may still be in time
+			}
+			at = e.end
 		}
 		own := Outlook{}
 		if wait > 0 {
