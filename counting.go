@@ -50,8 +50,11 @@ func (x *exchange) costOf(e tokens.Estimate) call.Cost {
 	d := &x.desc
 	c := call.Cost{MaxTokens: int(min(d.body.MaxTokens, maxPlainTokens)), Tag: d.tag, Bytes: x.body.held}
 	c.Input, c.Reads = e.Input, e.Input-e.Counted
-	if e.Marks&tokens.Caches == 0 { // what is read from the cache may not count
-		c.Sure = e.Low
+	if (e.Marks|d.estimate.Marks)&tokens.Caches == 0 { // what is read from the cache may not count
+		c.Sure = min(e.Low, e.Counted)
+	}
+	if seen := int64(len(x.body.kept)); x.body.rest != nil && seen > 0 && e.How != tokens.Counted && x.req.ContentLength > seen {
+		c.Input = int(float64(c.Input) * float64(x.req.ContentLength) / float64(seen)) // the rest is taken to be like the beginning
 	}
 	if e.How == tokens.Anchored {
 		c.Since = x.arrived.Add(-nextTurn)
