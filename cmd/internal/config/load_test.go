@@ -419,6 +419,7 @@ func TestLoad_notes(t *testing.T) {
 		"a key without effect yet":                {file: "telemetry: {semconv: compat}", want: []string{"telemetry.semconv"}},
 		"a key without effect, at its default":    {file: "telemetry: {semconv: latest}"},
 		"limits of a client":                      {file: "clients: [{name: a, token_sha256: " + hash + ", limits: {m: {rpm: 1}}}]"},
+		"limits of a key that is not set":         {file: "limits: {models: {m: {rpm: 1}}}", want: []string{"limits.models"}},
 		"a variable that is nearly ours":          {env: []string{"EVENKEEL_RETRY_MAX_ATTEMPS=3"}, want: []string{"EVENKEEL_RETRY_MAX_ATTEMPS"}},
 		"variables that Kubernetes sets":          {env: []string{"EVENKEEL_PORT=tcp://10.0.0.1:4290", "EVENKEEL_SERVICE_HOST=10.0.0.1", "EVENKEEL_PORT_4290_TCP=x"}},
 		"admin open to the network":               {file: "admin: :4291", want: []string{"admin"}},

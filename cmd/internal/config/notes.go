@@ -40,5 +40,8 @@ func (r *Resolved) risky(listens bool) []Note {
 			notes = append(notes, Note{At: "upstream.url", Text: "is not encrypted: prompts and credentials cross the network in the clear"})
 		}
 	}
+	if len(r.Limits.Models) > 0 && r.Upstream.APIKey == "" {
+		notes = append(notes, Note{At: "limits.models", Text: "are those of upstream.api_key, which is not set: they limit nobody; limits.organizations limit keys that callers bring"})
+	}
 	return notes
 }
