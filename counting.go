@@ -56,7 +56,7 @@ func (x *exchange) costOf(e tokens.Estimate) call.Cost {
 	if seen := int64(len(x.body.kept)); x.body.rest != nil && seen > 0 && e.How != tokens.Counted && x.req.ContentLength > seen {
 		c.Input = int(float64(c.Input) * float64(x.req.ContentLength) / float64(seen)) // the rest is taken to be like the beginning
 	}
-	if e.How == tokens.Anchored {
+	if e.How == tokens.Anchored && e.Further > 0 { // and not the same request again
 		c.Since = x.arrived.Add(-nextTurn)
 	}
 	return c

@@ -29,6 +29,9 @@ type Estimate struct {
 	Low, High int
 	// How tells what Input rests on.
 	How How
+	// Further is how many messages follow the part that is anchored: 0 for the
+	// same request again, at least 1 for a conversation's next turn.
+	Further int
 	// Marks tell what could not be sized from the body.
 	Marks Marks
 }

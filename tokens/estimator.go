@@ -105,7 +105,9 @@ func (s *Scanner) since(at *border, known *anchor, sc *scale, v version, scan Sc
 	if rest.images == rest.sized && rest.docs == rest.texts {
 		p.marks &^= External | PDF // what there is of them has been counted
 	}
-	return p.estimate()
+	est := p.estimate()
+	est.Further = rest.messages
+	return est
 }
 
 // answerTo returns the border of the message after at, if that is the

@@ -90,6 +90,9 @@ func TestEstimator_anchors(t *testing.T) {
 	}
 	for _, tt := range tests {
 		est, _ := ask(&e, tt.model, tt.body, epoch)
+		if again := tt.reason == "the same request again"; est.How == Anchored && (est.Further == 0) != again {
+			t.Errorf("%s: %d messages are new", tt.reason, est.Further)
+		}
 		if est.How != tt.how {
 			t.Errorf("%s: estimated by %v, want %v", tt.reason, est.How, tt.how)
 		}
