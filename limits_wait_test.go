@@ -42,7 +42,7 @@ func TestLimits_holdWithoutMemoryForBodies(t *testing.T) {
 					body := `{"model":"claude-haiku-5-5","max_tokens":64,"messages":[{"role":"user","content":"` + strings.Repeat("word ", 800) + `"}]}`
 					r, _ := http.NewRequestWithContext(ctx, "POST", "https://api.example/v1/messages", noGetBody{strings.NewReader(body)})
 					r.ContentLength = int64(len(body))
-					resp, err := tr.RoundTrip(r)
+					resp, err := tr.RoundTrip(r) //nolint:contextcheck // the request carries it
 					if err == nil {
 						_, _ = io.Copy(io.Discard, resp.Body)
 						_ = resp.Body.Close()

@@ -52,8 +52,6 @@ type waiter struct {
 	c     Call
 	wake  <-chan struct{}
 	until time.Time
-	gen   int
-	left  bool
 }
 
 func (h *crowd) at(t time.Time, f func(time.Time)) {
