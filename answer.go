@@ -53,7 +53,7 @@ func (x *exchange) readAnswer(at *attempt, o *classify.Outcome) {
 			if f := at.fault(); f == classify.FaultCaller || f == classify.FaultDeadline {
 				o.Fault = f
 			}
-			x.lastErr, x.timedOut = err, timeout(o.Fault)
+			x.lastErr, x.lastFault = err, o.Fault
 			x.resp = nil
 		}
 	}
@@ -254,7 +254,7 @@ func (x *exchange) refusal(a call.Action) error {
 		Call: x.name, RequestID: x.requestID, Attempts: len(x.trail),
 		Waited: x.machine.Waited(now), Trail: x.trailString(), Err: x.lastErr,
 	}
-	e.refuse(a, x.timedOut)
+	e.refuse(a, x.lastFault)
 	e.RetryAfter = retryAfter(a, now)
 	return e
 }

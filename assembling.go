@@ -172,9 +172,9 @@ func beyondUs(err error) bool {
 // noAnswer makes an attempt one that brought none.
 func (x *exchange) noAnswer(at *attempt, f classify.Fault, err error) {
 	x.held.o.Fault = f
-	x.timedOut, x.resp = timeout(f), nil
+	x.lastFault, x.resp = f, nil
 	switch {
-	case x.timedOut:
+	case timeout(f):
 		x.lastErr = context.Cause(at.ctx)
 	case err == nil || errors.Is(err, io.EOF):
 		x.lastErr = ErrTruncated

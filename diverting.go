@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/evenkeel-dev/evenkeel/call"
+	"github.com/evenkeel-dev/evenkeel/classify"
 	"github.com/evenkeel-dev/evenkeel/claude"
 	"github.com/evenkeel-dev/evenkeel/fallback"
 	"github.com/evenkeel-dev/evenkeel/observe"
@@ -78,7 +79,7 @@ type away struct {
 	scan      tokens.Scan
 	estimate  tokens.Estimate
 	lastErr   error
-	timedOut  bool
+	lastFault classify.Fault
 	requestID string
 }
 
@@ -148,7 +149,7 @@ func (x *exchange) divert() (cost call.Cost, err error) {
 	}
 	o.on, o.back = true, &away{
 		body: x.body, plain: x.plain, scan: x.desc.scan, estimate: x.desc.estimate,
-		lastErr: x.lastErr, timedOut: x.timedOut, requestID: x.requestID,
+		lastErr: x.lastErr, lastFault: x.lastFault, requestID: x.requestID,
 	}
 	x.body, x.plain = body, nil
 	d := description{path: x.desc.path}
@@ -190,7 +191,7 @@ func (x *exchange) comeBack() {
 	was := x.other.back
 	x.discard()
 	x.restore()
-	x.lastErr, x.timedOut, x.requestID = was.lastErr, was.timedOut, was.requestID
+	x.lastErr, x.lastFault, x.requestID = was.lastErr, was.lastFault, was.requestID
 	x.used, x.served = claude.Usage{}, ""
 }
 

@@ -14,7 +14,7 @@ type Code string
 
 // The codes of calls that end without an answer from upstream.
 const (
-	CodeUnreachable Code = "EK-UPSTREAM-UNREACHABLE" // no connection, or it broke before an answer
+	CodeUnreachable Code = "EK-UPSTREAM-UNREACHABLE" // no connection, or it broke before an answer began
 	CodeTimeout     Code = "EK-UPSTREAM-TIMEOUT"     // no first byte in time
 	CodeBreaker     Code = "EK-BREAKER-OPEN"         // the upstream is failing; waiting would not fit
 	CodeQueueFull   Code = "EK-QUEUE-FULL"           // too many calls wait already

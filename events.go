@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/evenkeel-dev/evenkeel/call"
+	"github.com/evenkeel-dev/evenkeel/classify"
 	"github.com/evenkeel-dev/evenkeel/claude"
 	"github.com/evenkeel-dev/evenkeel/observe"
 )
@@ -92,13 +93,10 @@ func (x *exchange) snapshot() observe.Call {
 }
 
 // refuse fills in what kind of end it is: which code, and which answer a
-// gateway gives for it.
-func (e *Error) refuse(a call.Action, timedOut bool) {
+// gateway gives for it. last is the fault of the last attempt, if one was made.
+func (e *Error) refuse(a call.Action, last classify.Fault) {
 	if e.Attempts > 0 && a.Hold == call.HoldNone {
-		e.Code, e.Kind, e.Status = CodeUnreachable, claude.API, 502
-		if timedOut {
-			e.Code, e.Kind, e.Status = CodeTimeout, claude.Timeout, 504
-		}
+		e.fail(last)
 		return
 	}
 	e.Kind, e.Status = claude.RateLimit, 429
@@ -119,5 +117,19 @@ func (e *Error) refuse(a call.Action, timedOut bool) {
 		e.Code, e.Err = CodeMaxWait, ErrMaxWait
 	default:
 		e.Code, e.Err = CodeDeadline, ErrDeadline
+	}
+}
+
+// fail fills in the end of a call whose attempts were made and brought nothing.
+// An upstream that was reached and broke off is not one that is out of reach:
+// whoever is told so looks for the fault in the wrong place.
+func (e *Error) fail(last classify.Fault) {
+	switch {
+	case timeout(last):
+		e.Code, e.Kind, e.Status = CodeTimeout, claude.Timeout, 504
+	case last == classify.FaultCut:
+		e.Code, e.Kind, e.Status = CodeStreamCut, claude.API, 502
+	default:
+		e.Code, e.Kind, e.Status = CodeUnreachable, claude.API, 502
 	}
 }

@@ -33,7 +33,6 @@ type exchange struct {
 	id      call.ID
 	name    string // evenkeel-id
 	arrived time.Time
-	total   time.Time // by when the first content must be there; zero for never
 	prev    *exchange // ring of live calls, guarded by Transport.mu
 	next    *exchange
 	desc    description
@@ -49,8 +48,8 @@ type exchange struct {
 	served    string         // the model that its answer names
 	lastErr   error          // of the last attempt that brought no answer
 	requestID string
-	bodyErr   error // of the caller's body, where that ended the call
-	timedOut  bool  // the last attempt that brought no answer met a limit of ours
+	bodyErr   error          // of the caller's body, where that ended the call
+	lastFault classify.Fault // its fault
 
 	// Places for what nearly every call needs one of, so that it costs no
 	// allocation of its own.
@@ -117,8 +116,7 @@ func (x *exchange) call() call.Call {
 		Caller: d.caller, Cost: x.cost(), Spare: x.spare(),
 	}
 	if d.path != claude.Other { // the rest is relayed without a total limit
-		x.total = x.arrived.Add(max(x.s.Timeouts.Total, d.firstByte(x.req.Method, x.s.Timeouts)))
-		c.Deadline = x.total
+		c.Deadline = x.arrived.Add(max(x.s.Timeouts.Total, d.firstByte(x.req.Method, x.s.Timeouts)))
 	}
 	c.Deadline = sooner(c.Deadline, d.timeout, x.arrived)
 	if at, ok := x.req.Context().Deadline(); ok {
@@ -249,7 +247,7 @@ func (x *exchange) attempt(start time.Time, a call.Action) bool {
 		o.Fault = at.fault()
 		o.SinceByte = now.Sub(start)
 		x.bodyErr = x.body.callersFault(err)
-		x.lastErr, x.timedOut = x.causeOf(at, err), timeout(o.Fault)
+		x.lastErr, x.lastFault = x.causeOf(at, err), o.Fault
 		at.end(nil)
 		return true
 	}

@@ -15,7 +15,7 @@ import (
 
 // The codes of streams that end in an error event of ours.
 const (
-	CodeStreamCut  Code = "EK-STREAM-CUT"  // the stream ended before the message did
+	CodeStreamCut  Code = "EK-STREAM-CUT"  // the answer ended before the message did: after content, or at each attempt
 	CodeStreamIdle Code = "EK-STREAM-IDLE" // no byte came for longer than the idle limit
 )
 
@@ -80,7 +80,7 @@ func (x *exchange) failed(err error) []byte {
 func (x *exchange) lateAnswer(resp *http.Response) []byte {
 	b := resp.Body.(*body)
 	if b.at != nil {
-		b.at.arm(time.Now(), limit{after: x.s.Timeouts.Idle, cause: ErrIdle, by: x.total, late: ErrContent})
+		b.at.arm(time.Now(), limit{after: x.s.Timeouts.Idle, cause: ErrIdle, by: x.machine.Deadline(), late: ErrContent})
 		defer b.at.disarm()
 	}
 	head, _ := io.ReadAll(io.LimitReader(b.src, errorBody)) // as far as it goes

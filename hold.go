@@ -24,9 +24,12 @@ import (
 //	      ├──────────────────────► Deliver     │
 //	      │ failure                            │
 //	      ├──────────────────────► Judge       ├─ failure ─► Judge ─► Wait, Send, …
-//	      │ holdTime, or the caller's deadline │
+//	      │ holdTime                           │
 //	      └──────────────────────► early ──────┘  (in body.Read; what then is no
 //	                                               stream becomes an error event)
+//
+// Headers are no beginning of an answer: the caller's deadline holds until there
+// is content, whether they are out or not.
 
 // holdTime is how long headers wait for content (design §7). A guess between
 // what a person notices and the median first token, which takes 4 s.
@@ -54,15 +57,11 @@ func (x *exchange) holds() bool {
 func (x *exchange) hold(at *attempt) bool {
 	h := &x.held
 	h.events = x.events(at)
-	at.arm(time.Now(), limit{after: x.s.Timeouts.Idle, cause: ErrIdle, by: x.total, late: ErrContent})
+	at.arm(time.Now(), limit{after: x.s.Timeouts.Idle, cause: ErrIdle, by: x.machine.Deadline(), late: ErrContent})
 	if x.out {
 		h.err = h.events.Hold()
 		at.disarm()
 		return true
-	}
-	patience := holdTime
-	if d := x.machine.Deadline(); !d.IsZero() {
-		patience = min(patience, time.Until(d))
 	}
 	h.done = make(chan struct{})
 	go func() {
@@ -70,7 +69,7 @@ func (x *exchange) hold(at *attempt) bool {
 		h.err = h.events.Hold()
 		at.disarm()
 	}()
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(holdTime)
 	defer timer.Stop()
 	select {
 	case <-h.done:
@@ -137,8 +136,8 @@ func (x *exchange) keepEvents(at *attempt, f classify.Fault) {
 			delete(x.resp.Header, "Content-Length")
 		}
 	} else {
-		x.lastErr, x.timedOut = ErrTruncated, timeout(f)
-		if x.timedOut {
+		x.lastErr, x.lastFault = ErrTruncated, f
+		if timeout(f) {
 			x.lastErr = context.Cause(at.ctx)
 		} else if !errors.Is(h.err, io.EOF) {
 			x.lastErr = redacted(h.err)
@@ -153,7 +152,7 @@ func (x *exchange) keepEvents(at *attempt, f classify.Fault) {
 func (x *exchange) early() *http.Response {
 	now := time.Now()
 	x.out = true
-	x.machine.HeadersOut(x.total)
+	x.machine.HeadersOut()
 	x.ctx, x.leave = context.WithCancelCause(x.req.Context())
 	x.setFirstByte(now)
 	resp := *x.resp // the attempt may yet lose its own

@@ -254,11 +254,8 @@ func (b *body) outcome(err error, silence time.Duration) classify.Outcome {
 	return o
 }
 
-// overdue tells that a limit of ours has cut the answer.
-func overdue(a *attempt) bool {
-	cause := context.Cause(a.ctx)
-	return errors.Is(cause, ErrIdle) || errors.Is(cause, ErrContent)
-}
+// overdue tells that the idle limit has cut the answer.
+func overdue(a *attempt) bool { return errors.Is(context.Cause(a.ctx), ErrIdle) }
 
 // complete tells that everything had arrived before the caller closed the body.
 func (b *body) complete() bool {

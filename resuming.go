@@ -148,7 +148,7 @@ func (b *body) again(o classify.Outcome, v classify.Verdict, request []byte) boo
 	b.drop()
 	x.body.replace(request)
 	x.resp = nil // what was delivered is no answer to fall back on
-	x.out, x.total = true, o.Now.Add(x.s.Timeouts.Total)
+	x.out = true
 	b.events = nil
 	x.emit(observe.Event{Kind: observe.Resumed, Time: o.Now, Attempt: len(x.trail), Reason: string(v.Reason), Usage: r.spent})
 	resp, err := x.perform(o.Now, a) //nolint:bodyclose // it is b

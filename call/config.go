@@ -8,7 +8,7 @@ import (
 	"github.com/evenkeel-dev/evenkeel/retry"
 )
 
-// Deadline is when the headers of an answer must be out for a caller that
+// Deadline is when content of an answer must have come for a caller that
 // arrived and waits for timeout: 1 s earlier, at most 5 % of the timeout.
 func Deadline(arrived time.Time, timeout time.Duration) time.Time {
 	return retry.Deadline(arrived, timeout)

@@ -203,7 +203,7 @@ func TestDetour_notOnceTheCallerIsTold(t *testing.T) {
 	t.Run("that it is the first", func(t *testing.T) {
 		m := New(testPolicy(), holds(breaks, Hold{}, true), c)
 		m.Next(ctx, start)
-		m.HeadersOut(c.Deadline)
+		m.HeadersOut()
 		a := m.Judge(ctx, start, overloaded, false)
 		if a = m.Next(ctx, a.Until); a.Kind != Wait || a.Hold != HoldBreaker {
 			t.Errorf("got %+v, want to wait for the breaker", a)
@@ -213,7 +213,7 @@ func TestDetour_notOnceTheCallerIsTold(t *testing.T) {
 		m := New(testPolicy(), holds(breaks, Hold{}, false), c)
 		m.Next(ctx, start)
 		m.Redirect(ctx, start, other, Cost{})
-		m.HeadersOut(c.Deadline)
+		m.HeadersOut()
 		if a := m.Judge(ctx, start, rejected, true); a.Kind != Refuse || a.Hold != HoldBreaker {
 			t.Errorf("got %+v, want the refusal of the first", a)
 		}

@@ -86,7 +86,7 @@ type Call struct {
 	Scope    string // salted hash of the credential
 	Class    Class
 	Arrived  time.Time
-	Deadline time.Time     // headers of the answer must be out by then; zero for none
+	Deadline time.Time     // content of the answer must have come by then; zero for none
 	MaxWait  time.Duration // bound on all waits together; 0 for none
 	Once     bool          // the body cannot be sent again: one attempt
 	Repeat   bool          // the caller itself is retrying
@@ -337,12 +337,8 @@ func (m *Machine) delay(v classify.Verdict) time.Duration {
 }
 
 // HeadersOut tells that the headers of an answer whose content has not come
-// are with the caller. Its deadline is met; what bounds the call from now on
-// is the given one.
-func (m *Machine) HeadersOut(deadline time.Time) {
-	m.call.Deadline = deadline
-	m.settleDown()
-}
+// are with the caller. The deadline stays: it waits for content.
+func (m *Machine) HeadersOut() { m.settleDown() }
 
 // Resume asks for a further attempt that goes on with the answer being
 // delivered, which has broken. v is the verdict on the attempt as if nothing
@@ -469,5 +465,5 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// Deadline is when the headers of the answer must be out; zero for never.
+// Deadline is when content of the answer must have come; zero for never.
 func (m *Machine) Deadline() time.Time { return m.call.Deadline }

@@ -139,7 +139,8 @@ func unreachable(err error) *refusal {
 
 // advice is what a caller can do about a call that was given up.
 var advice = map[evenkeel.Code]string{
-	evenkeel.CodeUnreachable: "The upstream could not be reached, or broke off before it answered. Check the gateway's upstream and the network; trying again at once will not help.",
+	evenkeel.CodeUnreachable: "The upstream could not be reached, or hung up before it began to answer. Check the gateway's upstream and the network; trying again at once will not help.",
+	evenkeel.CodeStreamCut:   "The upstream was reached and broke off its answer each time, before anything of it could be passed on. Look at its status, and at what stands between; trying again at once will not help.",
 	evenkeel.CodeTimeout:     "The upstream took the call and did not begin to answer in time. Stream long answers, or ask for fewer tokens; trying again at once will not help.",
 	evenkeel.CodeBreaker:     "The upstream is failing for everyone, so calls are held back until a probe succeeds. Try again after retry-after, or allow a longer evenkeel-max-wait.",
 	evenkeel.CodeQueueFull:   "Too many calls are waiting already. Try again after retry-after, or send fewer at once.",

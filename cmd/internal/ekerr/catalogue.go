@@ -164,8 +164,8 @@ var catalogue = []Entry{
 	},
 	{
 		StreamCut, 1,
-		"The answer broke off before its end. What has arrived is a part of an answer, not an answer.",
-		"Make the call again. Do not use what has arrived.",
+		"The answer broke off before its end. What has arrived is a part of an answer, not an answer. With status 502 nothing has: the upstream was reached and broke off at the last attempt too, as evenkeel-trail tells.",
+		"Make the call again; after a 502, once the upstream is calm. Do not use what has arrived.",
 	},
 	{
 		Input, 1,
@@ -256,12 +256,12 @@ var catalogue = []Entry{
 
 	{
 		Code(evenkeel.CodeUnreachable), 6,
-		"No connection to the upstream, or it broke before an answer, at every attempt.",
+		"No connection to the upstream, or it broke before an answer began, at the last attempt too.",
 		"Check the network, the proxy and upstream.url. evenkeel has tried as often as retry.max_attempts and the deadline allow.",
 	},
 	{
 		Code(evenkeel.CodeTimeout), 6,
-		"The upstream took the request and sent no first byte in time: within timeouts.first_byte at every attempt, or until the deadline of the caller or timeouts.total had come.",
+		"The upstream took the request and sent no first byte, or nothing of the answer behind it, in time: within timeouts.first_byte and timeouts.idle at every attempt, or until the deadline of the caller or timeouts.total had come.",
 		"Try again later. If your answers take long to begin, stream them, or allow more time: timeouts.first_byte, or the caller's own (evenkeel-deadline, the SDK's timeout).",
 	},
 	{
