@@ -113,3 +113,35 @@ func (w *callers) run(until time.Time) {
 		w.fly = kept
 	}
 }
+
+// trip opens the breaker of the usual key.
+func (d *desk) trip() {
+	for range 25 {
+		n := d.need()
+		if x := d.admit(n); x.Ticket.ID != 0 {
+			d.Settle(ctx, d.now, x.Ticket, End{Verdict: overloaded, Call: GaveUp})
+		} else {
+			d.Leave(d.now, n, Uncounted)
+		}
+	}
+}
+
+// ofScope is a call of one credential that may wait for so long.
+func (d *desk) ofScope(scope string, wait time.Duration) Need {
+	n := d.need()
+	n.Scope, n.Caller.Flow = scope, scope
+	n.Deadline = d.now.Add(wait)
+	return n
+}
+
+// newAcme is a desk where credentials a and b are known to be one
+// organisation's, with a request a second.
+func newAcme(t *testing.T) *desk {
+	d := newOffice(t, MemoryConfig{Limits: Limits{Fixed: true, Organizations: map[string]map[string]Rates{"acme": {"*": {RPM: 60}}}}})
+	for _, s := range []string{"a", "b"} {
+		tk := d.mustAdmit(d.ofScope(s, time.Minute))
+		d.Answered(ctx, d.now, tk, ofOrganization("acme"))
+		d.finish(tk)
+	}
+	return d
+}

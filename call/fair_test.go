@@ -60,18 +60,8 @@ func TestMemory_clientsOwnLimit(t *testing.T) {
 
 // A pause of one credential holds back no other of its organisation.
 func TestMemory_pauseOfOneCredential(t *testing.T) {
-	d := newOffice(t, MemoryConfig{Limits: Limits{Fixed: true, Organizations: map[string]map[string]Rates{"acme": {"*": {RPM: 60}}}}})
-	of := func(scope string) Need {
-		n := d.need()
-		n.Scope, n.Caller.Flow = scope, scope
-		n.Deadline = d.now.Add(2 * time.Minute)
-		return n
-	}
-	for _, s := range []string{"a", "b"} {
-		tk := d.mustAdmit(of(s))
-		d.Answered(ctx, d.now, tk, ofOrganization("acme"))
-		d.finish(tk)
-	}
+	d := newAcme(t)
+	of := func(scope string) Need { return d.ofScope(scope, 2*time.Minute) }
 	// b waits for the bucket
 	var last Decision
 	var waiting []Need
@@ -136,18 +126,8 @@ func TestMemory_pauseOfOneCredential(t *testing.T) {
 
 // Who is refused because of its own pause is told that, and not why others wait.
 func TestMemory_refusedForItsOwnReason(t *testing.T) {
-	d := newOffice(t, MemoryConfig{Limits: Limits{Fixed: true, Organizations: map[string]map[string]Rates{"acme": {"*": {RPM: 60}}}}})
-	of := func(scope string) Need {
-		n := d.need()
-		n.Scope, n.Caller.Flow = scope, scope
-		n.Deadline = d.now.Add(2 * time.Minute)
-		return n
-	}
-	for _, s := range []string{"a", "b"} {
-		tk := d.mustAdmit(of(s))
-		d.Answered(ctx, d.now, tk, ofOrganization("acme"))
-		d.finish(tk)
-	}
+	d := newAcme(t)
+	of := func(scope string) Need { return d.ofScope(scope, 2*time.Minute) }
 	v := told(10 * time.Minute)
 	v.Pause = classify.PauseCredential
 	d.Settle(ctx, d.now, d.mustAdmit(of("a")), End{Verdict: v, Call: Uncounted, PauseUntil: d.now.Add(10 * time.Minute)})
@@ -167,12 +147,7 @@ func TestMemory_refusedForItsOwnReason(t *testing.T) {
 // A place that has become free goes round among those who wait for it.
 func TestMemory_placesGoRound(t *testing.T) {
 	d := newOffice(t, MemoryConfig{Limits: Limits{Fixed: true}, Concurrency: Concurrency{Max: 1, Fixed: true}})
-	of := func(scope string) Need {
-		n := d.need()
-		n.Scope, n.Caller.Flow = scope, scope
-		n.Deadline = d.now.Add(10 * time.Minute)
-		return n
-	}
+	of := func(scope string) Need { return d.ofScope(scope, 10*time.Minute) }
 	flying := d.mustAdmit(of("a"))
 	type w struct {
 		n    Need
@@ -214,12 +189,7 @@ func TestMemory_placesGoRound(t *testing.T) {
 // A turn that cannot be paid for frees its place for whoever waits for it, in any line.
 func TestMemory_unpaidTurnFreesItsPlace(t *testing.T) {
 	d := newOffice(t, MemoryConfig{Limits: Limits{Fixed: true}, Concurrency: Concurrency{Max: 1, Fixed: true}, RetryBudget: 5})
-	of := func(scope string) Need {
-		n := d.need()
-		n.Scope, n.Caller.Flow = scope, scope
-		n.Deadline = d.now.Add(10 * time.Minute)
-		return n
-	}
+	of := func(scope string) Need { return d.ofScope(scope, 10*time.Minute) }
 	retry := func(scope string) Need {
 		n := of(scope)
 		n.Attempt, n.Price = 2, 5

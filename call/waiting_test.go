@@ -38,7 +38,7 @@ func TestMemory_waitsAsLongAsItMay(t *testing.T) {
 			} // the bucket is empty, one waits and comes again in a second
 			m := New(Policy{Rand: half}, d.Memory, Call{
 				ID: 9999, Key: Key{Upstream: key.Upstream, Path: claude.Messages, Model: key.Model}, Scope: "tenant", Class: c.class,
-				Arrived: d.now, Deadline: d.now.Add(10 * time.Minute), Caller: Caller{Own: true, Flow: ""},
+				Arrived: d.now, Deadline: d.now.Add(10 * time.Minute), MaxWait: c.wait, Caller: Caller{Own: true, Flow: ""},
 			})
 			m.waited = c.before
 			a := m.Next(ctx, d.now)
@@ -52,14 +52,7 @@ func TestMemory_waitsAsLongAsItMay(t *testing.T) {
 // A reload that turns the breaker off lets go who waits for it, and who comes.
 func TestMemory_reloadWhileCallsWait(t *testing.T) {
 	d := newOffice(t, MemoryConfig{Limits: Limits{Fixed: true}})
-	for range 25 {
-		n := d.need()
-		if x := d.admit(n); x.Ticket.ID != 0 {
-			d.Settle(ctx, d.now, x.Ticket, End{Verdict: overloaded, Call: GaveUp})
-		} else {
-			d.Leave(d.now, n, Uncounted)
-		}
-	}
+	d.trip()
 	old := d.need()
 	old.Deadline = d.now.Add(10 * time.Minute)
 	x := d.admit(old)
@@ -78,17 +71,10 @@ func TestMemory_reloadWhileCallsWait(t *testing.T) {
 	}
 }
 
-// A lane that has been forgotten while a call waits in it holds back the one that has taken its name.
+// A lane that has been forgotten while a call waits in it does not hold back the one that has taken its name.
 func TestMemory_forgottenLaneBlocksNobody(t *testing.T) {
 	d := newOffice(t, MemoryConfig{Limits: Limits{Fixed: true}})
-	for range 25 {
-		n := d.need()
-		if x := d.admit(n); x.Ticket.ID != 0 {
-			d.Settle(ctx, d.now, x.Ticket, End{Verdict: overloaded, Call: GaveUp})
-		} else {
-			d.Leave(d.now, n, Uncounted)
-		}
-	}
+	d.trip()
 	old := d.need()
 	old.Deadline = d.now.Add(10 * time.Minute)
 	if x := d.admit(old); x.Hold.Reason != HoldBreaker {
@@ -221,17 +207,7 @@ func TestMemory_rampIsNoHerd(t *testing.T) {
 		d := newOffice(t, MemoryConfig{Limits: Limits{Fixed: true}})
 		r := uint64(1)
 		d.cfg.Rand = func() float64 { r = r*6364136223846793005 + 1442695040888963407; return float64(r>>11) / (1 << 53) }
-		trip := func() {
-			for range 25 {
-				n := d.need()
-				if x := d.admit(n); x.Ticket.ID != 0 {
-					d.Settle(ctx, d.now, x.Ticket, End{Verdict: overloaded, Call: GaveUp})
-				} else {
-					d.Leave(d.now, n, Uncounted)
-				}
-			}
-		}
-		trip()
+		d.trip()
 		w := newCallers(d)
 		for range waiters {
 			n := d.need()
