@@ -39,7 +39,7 @@ const nextTurn = time.Minute
 // cost is what the call is expected to cost.
 func (x *exchange) cost() call.Cost {
 	e := x.desc.estimate
-	if x.s.Counter != nil && x.desc.path == claude.Messages {
+	if x.s.Counter != nil && x.desc.path == claude.Messages && x.desc.rewinds { // of what passes once there is only the beginning
 		e = x.counted(e)
 	}
 	return x.costOf(e)

@@ -59,9 +59,10 @@ func TestLimits_holdWithoutMemoryForBodies(t *testing.T) {
 	})
 }
 
-type fixedCounter struct{}
+type fixedCounter struct{ asked *int }
 
-func (fixedCounter) Count(context.Context, time.Time, string, []byte) (tokens.Estimate, error) {
+func (c fixedCounter) Count(context.Context, time.Time, string, []byte) (tokens.Estimate, error) {
+	*c.asked++
 	return tokens.Estimate{Input: 50000, Counted: 1000, Low: 50000, High: 50000, How: tokens.Counted}, nil
 }
 
@@ -71,7 +72,7 @@ func TestLimits_counterThatSetsNoMarks(t *testing.T) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(`{"type":"message"}`)), ContentLength: -1}, nil
 	})
-	tr, err := evenkeel.New(evenkeel.Config{Base: base, Counter: fixedCounter{}, Limits: evenkeel.Limits{Models: map[string]evenkeel.Rates{"claude-haiku-5-5": {ITPM: 10000}}}})
+	tr, err := evenkeel.New(evenkeel.Config{Base: base, Counter: fixedCounter{new(int)}, Limits: evenkeel.Limits{Models: map[string]evenkeel.Rates{"claude-haiku-5-5": {ITPM: 10000}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,5 +121,31 @@ func TestLimits_waitsAsLongAsItMay(t *testing.T) {
 				_ = tr.Close()
 			})
 		})
+	}
+}
+
+// Of a body that cannot be kept there is only the beginning, which nobody can count.
+func TestLimits_counterIsNotAskedForABeginning(t *testing.T) {
+	base := roundTrip(func(r *http.Request) (*http.Response, error) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		_ = r.Body.Close()
+		return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(`{"type":"message"}`)), ContentLength: -1}, nil
+	})
+	for bound, want := range map[int64]int{100: 0, 1000: 1} {
+		asked := 0
+		tr, err := evenkeel.New(evenkeel.Config{Base: base, Counter: fixedCounter{&asked}, Memory: evenkeel.Memory{Body: bound}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := `{"model":"claude-haiku-5-5","max_tokens":64,"messages":[{"role":"user","content":"` + strings.Repeat("word ", 40) + `"}]}`
+		r, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://api.example/v1/messages", noGetBody{strings.NewReader(body)})
+		resp, err := tr.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if asked != want {
+			t.Errorf("bodies of up to %d bytes are kept: counted %d times, want %d", bound, asked, want)
+		}
 	}
 }
