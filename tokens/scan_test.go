@@ -117,6 +117,10 @@ func TestScanner_agreesWithTheReference(t *testing.T) {
 	}
 }
 
+// FuzzScanner holds the Scanner against encoding/json and the same rules, for
+// any body in pieces of any size.
+//
+// fuzz: 10m
 func FuzzScanner(f *testing.F) {
 	for i, body := range samples(f) {
 		if len(body) < 3000 {
