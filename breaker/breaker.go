@@ -224,6 +224,17 @@ func (b *Breaker) close(now time.Time) {
 	b.rampStart = now
 }
 
+// Reset closes the breaker at once, and without a ramp: somebody else has found
+// that the upstream answers, and lets the load return.
+func (b *Breaker) Reset(now time.Time) {
+	b.tick(now)
+	if b.state == Closed {
+		return
+	}
+	b.close(now)
+	b.rampStart = time.Time{}
+}
+
 // State is the state at time now.
 func (b *Breaker) State(now time.Time) State {
 	b.tick(now)

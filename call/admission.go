@@ -171,6 +171,9 @@ type End struct {
 	// PauseUntil is when the pause that Verdict asks for ends; zero for none.
 	PauseUntil time.Time
 	Usage      claude.Usage // what the answer has cost, as far as it is known
+	// Told is what those who keep the budget for a [Memory] with
+	// [MemoryConfig].Shared have said of the retry; nil where that is not.
+	Told *Settled
 }
 
 // Settled is the reply to Settle.

@@ -175,6 +175,7 @@ func (m *Memory) line(now time.Time, h *holding) bool {
 // back a part of a group.
 type strand struct {
 	scope, workspace, client string
+	class                    Class // only where others keep the limits: they know classes apart
 	name                     string
 }
 
@@ -185,11 +186,14 @@ func (m *Memory) strandOf(n Need, l *lane) string {
 	if m.cfg.Limits.Clients[n.Caller.Name] != nil {
 		s.client = n.Caller.Name
 	}
-	if l.strand.name == "" || l.strand.scope != s.scope || l.strand.workspace != s.workspace || l.strand.client != s.client {
-		s.name = l.name + "\n" + s.scope + "\n" + s.workspace + "\n" + s.client
+	if m.cfg.Shared {
+		s.class = n.Class
+	}
+	if s.name = l.strand.name; s.name == "" || l.strand != s {
+		s.name = l.name + "\n" + s.scope + "\n" + s.workspace + "\n" + s.client + "\n" + string('0'+rune(s.class))
 		l.strand = s
 	}
-	return l.strand.name
+	return s.name
 }
 
 // limitsOf is what an attempt is expected to take of the limits.
@@ -314,6 +318,11 @@ func (m *Memory) try(now time.Time, t queue.Turn) queue.Answer {
 		m.blocks(h, queue.OneLane, block{why: why, until: now.Add(wait)})
 		return queue.Answer{Wait: wait, Floor: wait, Blocks: queue.OneLane}
 	}
+	if m.cfg.Shared {
+		if a, shut := m.shut(now, h); shut {
+			return a
+		}
+	}
 	if l.breaker.State(now) == breaker.Closed && !l.slots.Room(now) { // probes are few enough
 		l.short = true
 		m.blocks(h, queue.OneLane, block{why: HoldSlot})
@@ -330,6 +339,9 @@ func (m *Memory) try(now time.Time, t queue.Turn) queue.Answer {
 		return queue.Answer{Wait: time.Millisecond, Blocks: queue.OneLane}
 	}
 	h.grant = grant{book: a.ID, slot: l.slots.Start(now), ticket: ticket, free: free}
+	if m.cfg.Shared {
+		h.grant.gate = m.asks(h)
+	}
 	l.inFlight++
 	l.granted++
 	h.rouse()
@@ -370,6 +382,7 @@ func (m *Memory) undo(now time.Time, h *holding) {
 	h.lane.slots.End(now, g.slot, concurrency.Other)
 	h.lane.breaker.Report(now, &g.ticket, breaker.Ignored)
 	h.lane.inFlight--
+	g.gate.answered()
 	*g = grant{}
 }
 

@@ -36,6 +36,7 @@ type MemoryConfig struct {
 	QueueDepth  int                // calls that may be held at once; 0 means 1,000
 	Limits      limit.Config       // the zero value learns everything from answers
 	Concurrency concurrency.Config // per upstream and model
+	Shared      bool               // limits and budget are kept by others: see shared.go
 	Rand        func() float64     // in [0, 1); nil means math/rand/v2
 }
 
@@ -72,6 +73,8 @@ type Memory struct {
 	poor      int              // of held, wait for the budget
 	lastID    uint64
 	fast      bool   // some call has asked for fast mode
+	gates     map[gateKey]*gate
+	shuts     map[string]block // by strand, of the breaker of those who share the limits
 	laneCount uint64 // ever made
 	newLimits bool   // the book is to be told of the configuration
 }
@@ -112,6 +115,7 @@ type grant struct {
 	slot   concurrency.Slot
 	ticket breaker.Ticket
 	free   bool // what the breaker lets out one by one needs no paying
+	gate   *gate // that counts it as asking; nil if nobody else is asked, or has answered
 }
 
 // NewMemory returns an Admission for one process.
@@ -123,6 +127,8 @@ func NewMemory(cfg MemoryConfig) *Memory {
 		flights:   make(map[uint64]*flight),
 		held:      make(map[ID]*holding),
 		lines:     make(map[string]*line),
+		gates:     make(map[gateKey]*gate),
+		shuts:     make(map[string]block),
 	}
 	m.lanes.limit, m.scopes.limit, m.owners.limit = maxLanes, maxScopes, maxScopes
 	m.Configure(cfg)
@@ -137,6 +143,9 @@ func (m *Memory) Configure(cfg MemoryConfig) {
 	cfg.QueueDepth = cmp.Or(cfg.QueueDepth, 1000)
 	if cfg.Rand == nil {
 		cfg.Rand = rand.Float64
+	}
+	if cfg.Limits.Shared = cfg.Shared; cfg.Shared {
+		cfg.RetryBudget = plenty
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -247,12 +256,16 @@ func (m *Memory) Answered(_ context.Context, now time.Time, t Ticket, r limit.Re
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if f := m.flights[t.ID]; f != nil {
-		m.book.Observe(now, f.grant.book, r)
-		if r.Organization != "" {
-			m.belongs(now, f.need.Scope, r.Organization)
-		}
-		m.pumpFor(now, f.need)
+		m.answered(now, f, r)
 	}
+}
+
+func (m *Memory) answered(now time.Time, f *flight, r limit.Response) {
+	m.book.Observe(now, f.grant.book, r)
+	if r.Organization != "" {
+		m.belongs(now, f.need.Scope, r.Organization)
+	}
+	m.pumpFor(now, f.need)
 }
 
 // Content implements [Admission].
@@ -283,6 +296,7 @@ func (m *Memory) Settle(_ context.Context, now time.Time, t Ticket, end End) Set
 	m.ripen(now)
 	delete(m.flights, t.ID)
 	f.landed = true
+	f.grant.gate.answered()
 	m.pay(f, end)
 	m.settle(now, f, end)
 	s := m.next(now, f, end)

@@ -53,7 +53,7 @@ func (m *Memory) floor(n Need) *retry.Floor { return &m.scope(scopeOf(n)).floor 
 // needs no paying.
 func (m *Memory) mustSave(now time.Time, h *holding) (until time.Time, poor bool) {
 	n := h.need
-	if n.Price == 0 || n.Paid {
+	if n.Price == 0 || n.Paid || m.cfg.Shared {
 		return until, false
 	}
 	if m.ramps(now, h.lane); h.lane.breaker.State(now) != breaker.Closed || len(h.lane.places) > 0 {
@@ -65,20 +65,34 @@ func (m *Memory) mustSave(now time.Time, h *holding) (until time.Time, poor bool
 
 // save has a call wait for the budget, or refuses it when too many do.
 func (m *Memory) save(now time.Time, h *holding, until time.Time) Decision {
-	if !h.poor && m.poor+m.queue.Len() >= m.cfg.QueueDepth {
-		m.forget(h)
-		return Decision{Hold: Hold{Reason: HoldQueue, Refuse: true, Until: until}, State: m.state(now, h.lane)}
+	if d, full := m.aside(now, h, HoldBudget, until); full {
+		return d
 	}
 	m.listForMoney(h)
-	h.reason, h.until, h.wake = HoldBudget, until, make(chan struct{})
+	h.wake = make(chan struct{})
 	return Decision{Hold: Hold{Reason: HoldBudget, Until: until, Wake: h.wake}, State: m.state(now, h.lane)}
+}
+
+// aside has a call wait beside the queue for a time of its own, or refuses it
+// when too many wait.
+func (m *Memory) aside(now time.Time, h *holding, why HoldReason, until time.Time) (Decision, bool) {
+	if !h.poor {
+		if m.poor+m.queue.Len() >= m.cfg.QueueDepth {
+			m.forget(h)
+			return Decision{Hold: Hold{Reason: HoldQueue, Refuse: true, Until: until}, State: m.state(now, h.lane)}, true
+		}
+		h.poor = true
+		m.poor++
+	}
+	h.reason, h.until = why, until
+	return Decision{Hold: Hold{Reason: why, Until: until}, State: m.state(now, h.lane)}, false
 }
 
 // pays pays for a call that has a turn, where it has not been paid for and must be.
 func (m *Memory) pays(now time.Time, h *holding) bool {
 	n := &h.need
 	switch {
-	case n.Price == 0 || n.Paid:
+	case n.Price == 0 || n.Paid || m.cfg.Shared:
 		return true
 	case h.grant.free:
 		n.Price, n.Repeat = 0, true // paid nothing, earns nothing
@@ -98,6 +112,9 @@ func (m *Memory) pays(now time.Time, h *holding) bool {
 func (m *Memory) next(now time.Time, f *flight, end End) (s Settled) {
 	if !end.Retry {
 		return s
+	}
+	if end.Told != nil {
+		return *end.Told
 	}
 	next := f.need
 	next.Price, next.Purse = end.Verdict.Price, end.Verdict.Purse
@@ -139,10 +156,6 @@ func (m *Memory) deposit(f *flight, n int) {
 // listForMoney puts a call at the end of those that wait for the budget, unless it
 // stands there already.
 func (m *Memory) listForMoney(h *holding) {
-	if !h.poor {
-		h.poor = true
-		m.poor++
-	}
 	list := m.waitersFor(h.need, h.lane)
 	if h.listed {
 		return

@@ -26,6 +26,7 @@ type Book struct {
 	strangers *lru[string, *scope]
 	groups    *lru[groupKey, *group]
 	api       map[string]map[toldKey]Rates // by organisation, as the Rate Limits API told
+	shown     Shown                        // by the last answer, with Config.Shared
 
 	reservations []reservation
 	free         []uint32

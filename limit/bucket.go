@@ -53,12 +53,15 @@ func (b *bucket) rated() float64 {
 	return b.rate
 }
 
+// ramping says that the rate in force is that of a ramp.
+func (b *bucket) ramping() bool { return b.ramp.rate > 0 && b.rated() == b.ramp.rate }
+
 func (b *bucket) limited() bool { return b.rate > 0 || b.ramp.rate > 0 }
 
 // size is what it holds when it is full.
 func (b *bucket) size() float64 {
 	depth := b.depth
-	if b.ramp.rate > 0 && b.rated() == b.ramp.rate {
+	if b.ramping() {
 		depth = min(depth, rampDepth)
 	}
 	return max(1, b.rated()*depth)

@@ -27,6 +27,12 @@ type Config struct {
 	// configured nothing is limited then.
 	Fixed bool
 
+	// Shared tells that levels are kept by others, for more than this book: its
+	// buckets hold nothing back, but for what nobody can serve, pauses, a ramp, and the
+	// caution towards limits that are not known yet. What a reservation asks of those
+	// others is its [Book.Claim], and what they say is told by [Book.Hear].
+	Shared bool
+
 	// Headroom is the share of a limit that is left unused for a minute after
 	// a sign that others use it too. 0 means 0.05; less than 0 means none.
 	Headroom float64
@@ -42,6 +48,7 @@ type Source uint8
 // The sources.
 const (
 	Headers Source = iota
+	Fleet          // those who keep the levels, with Config.Shared
 	API
 	Configured
 	sources
@@ -50,7 +57,7 @@ const (
 
 // String returns the source as snapshots spell it.
 func (s Source) String() string {
-	return [...]string{Headers: "headers", API: "api", Configured: "config", sources: "", Nobody: ""}[min(s, Nobody)]
+	return [...]string{Headers: "headers", Fleet: "fleet", API: "api", Configured: "config", sources: "", Nobody: ""}[min(s, Nobody)]
 }
 
 func (b *Book) headroom() float64 {

@@ -189,15 +189,18 @@ func (b *bucket) trim() {
 	}
 }
 
-// limit is the limit per minute in force: the upstream's, as its answers show
-// it, else as its Rate Limits API told, unless a lower one is configured.
+// limit is the limit per minute in force: the upstream's, as its answers to
+// anybody, else to us, show it, else as its Rate Limits API told, unless a lower one is configured.
 func (b *bucket) limit() float64 {
 	n, _ := b.source()
 	return n
 }
 
 func (b *bucket) source() (float64, Source) {
-	n, from := b.told[Headers], Headers
+	n, from := b.told[Fleet], Fleet
+	if n == 0 {
+		n, from = b.told[Headers], Headers
+	}
 	if n == 0 {
 		n, from = b.told[API], API
 	}
@@ -214,7 +217,7 @@ func (b *bucket) source() (float64, Source) {
 // a larger one behind a limit of our own.
 func (b *bucket) mirrors() bool {
 	_, from := b.source()
-	return from == Headers
+	return from == Headers || from == Fleet
 }
 
 // absorb takes over a group that was thought to be another organisation's.

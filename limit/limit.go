@@ -177,6 +177,9 @@ func (b *Book) refusal(t tick, s *scope, groups *[most]*group, n Need, c cost) (
 			if kind == Input && u.limit() > 0 && float64(n.Sure) > u.limit() {
 				return Answer{Reason: TooLarge, Kind: kind, Limit: int64(u.limit())}
 			}
+			if b.cfg.Shared && !u.ramping() {
+				continue
+			}
 			u.refill(t)
 			if wait := u.wait(kind, g.cost(&c, kind), c.pace, g.reserve(t, kind, b.headroom(), g.cost(&c, kind), n.Spare)); wait > worst.Wait {
 				worst = Answer{Reason: Scarce, Wait: wait, Own: own, Kind: kind, Limit: int64(u.rated() * 60)}

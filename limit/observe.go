@@ -45,6 +45,9 @@ func (b *Book) Observe(now time.Time, id ID, a Response) {
 	if a.At.IsZero() {
 		a.At = now
 	}
+	if b.cfg.Shared {
+		b.shown = Shown{}
+	}
 	b.identify(t, r, a)
 	if b.cfg.Fixed || r.groups[0] == nil {
 		return
@@ -82,23 +85,34 @@ func (b *Book) identify(t tick, r *reservation, a Response) {
 	if a.Status == http.StatusUnauthorized {
 		return
 	}
-	if !s.accepted {
-		s.accepted = true
-		if _, ok := b.strangers.byKey[s.key]; ok && b.strangers.byKey[s.key] == s {
-			b.strangers.remove(s)
-			b.scopes.put(s.key, s)
-			b.scopes.trim(maxScopes, func(s *scope) bool { return s.flying > 0 })
-		}
-	}
+	b.accept(s)
 	if a.Workspace != "" {
 		s.workspace = a.Workspace
 	}
-	if a.Organization == "" || a.Organization == s.organization {
+	b.identifyAs(t, s, a.Organization)
+}
+
+// accept notes that a credential is somebody's.
+func (b *Book) accept(s *scope) {
+	if s.accepted {
 		return
 	}
-	s.organization = a.Organization
+	s.accepted = true
+	if b.strangers.byKey[s.key] == s {
+		b.strangers.remove(s)
+		b.scopes.put(s.key, s)
+		b.scopes.trim(maxScopes, func(s *scope) bool { return s.flying > 0 })
+	}
+}
+
+// identifyAs makes what a credential has been counted under its organisation's.
+func (b *Book) identifyAs(t tick, s *scope, organization string) {
+	if organization == "" || organization == s.organization {
+		return
+	}
+	s.organization = organization
 	for _, g := range s.alone {
-		b.join(t, g, a.Organization)
+		b.join(t, g, organization)
 	}
 	s.alone = nil
 }
@@ -168,6 +182,7 @@ func (b *Book) see(t tick, r *reservation, g *group, k Kind, w claude.Window, a 
 			// Of an attempt from before a merge it is not known what else the
 			// bucket was charged since.
 			v.own, v.before, v.charged = r.held[i][k], r.before[i][k], o == g
+			b.shows(i, k, &g.buckets[k], v)
 			set, surprise := g.buckets[k].see(t, v)
 			r.seen[i][k] = r.seen[i][k] || set && !refused
 			g.suspect(t, &g.buckets[k], surprise)

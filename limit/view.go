@@ -186,19 +186,7 @@ func (b *bucket) speaks(v view) moment {
 // within all of them, so that many roundings make it exact.
 func (b *bucket) deepen(v view, known bool) {
 	rate := v.limit / 60
-	off := b.error(v.kind)
-	below := off
-	if v.kind == Requests {
-		below = 0 // requests are rounded down
-	}
-	low, high := (v.remaining-below)/rate, float64(mostDepth)
-	if v.dated {
-		low = max(low, low+v.full-v.blur)
-		if v.at-v.start <= fresh { // of an older one it cannot be said until when it is full
-			high = max((v.remaining+off)/rate+max(0, v.full), 1/rate)
-		}
-	}
-	low = min(low, mostDepth, high)
+	low, high := b.depths(v)
 	switch {
 	case !known && v.dated:
 		b.depth = max(low, 1/rate)
@@ -207,4 +195,23 @@ func (b *bucket) deepen(v view, known bool) {
 	case b.depth > high:
 		b.depth = high
 	}
+}
+
+// depths are the bounds of how many seconds of rate the bucket holds, by what
+// is left and what refills until it is full.
+func (b *bucket) depths(v view) (low, high float64) {
+	rate := v.limit / 60
+	off := b.error(v.kind)
+	below := off
+	if v.kind == Requests {
+		below = 0 // requests are rounded down
+	}
+	low, high = (v.remaining-below)/rate, mostDepth
+	if v.dated {
+		low = max(low, low+v.full-v.blur)
+		if v.at-v.start <= fresh { // of an older one it cannot be said until when it is full
+			high = max((v.remaining+off)/rate+max(0, v.full), 1/rate)
+		}
+	}
+	return min(low, mostDepth, high), high
 }
