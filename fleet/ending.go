@@ -42,7 +42,7 @@ func (m *memory) settle(_ context.Context, now float64, t *settlement) (Reply, e
 	delete(s.o.open, t.id)
 	delete(s.l.fly, t.id)
 	s.each(func(i, j int, g *group, b *bucket) {
-		if g.born > 0 && g.born <= r.start {
+		if g.born > 0 && g.born <= r.start && !r.foreign {
 			s.correct(t, r, i, j, g, b)
 		}
 	})

@@ -34,7 +34,7 @@ func (m *memory) learn(_ context.Context, now float64, t *lesson) (Reply, error)
 
 // teach lets a bucket learn, and says whether anything was raised.
 func (s *sight) teach(t *lesson, r *reservation, i, j int, g *group, b *bucket, window float64) (raised bool) {
-	h, ours := holding{before: b.charged}, r != nil && g.born <= r.start
+	h, ours := holding{before: b.charged}, r != nil && !r.foreign && g.born <= r.start
 	if ours {
 		h = r.held[i][j]
 	}

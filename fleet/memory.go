@@ -25,6 +25,7 @@ type reservation struct {
 	start, epoch, lease, price, income float64
 	purse                              Purse
 	told                               bool // the probe's result
+	foreign                            bool // the store has charged it: nothing is held here
 	held                               [][]holding
 }
 

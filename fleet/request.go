@@ -86,13 +86,12 @@ type Reason uint8
 
 // The reasons.
 const (
-	Granted     Reason = iota
-	ByPause            // a 429 named a time
-	ByBreaker          // the breaker is open
-	ByRamp             // it has closed; ask again with Placed when Wait has passed
-	ByBudget           // no retry can be paid for
-	ByLimit            // a bucket has too little
-	ByStoreFull        // more is open than is remembered: [Options.MaxOpen]
+	Granted   Reason = iota
+	ByPause          // a 429 named a time
+	ByBreaker        // the breaker is open
+	ByRamp           // it has closed; ask again with Placed when Wait has passed
+	ByBudget         // no retry can be paid for
+	ByLimit          // a bucket has too little
 )
 
 var reasons = map[string]Reason{
@@ -102,7 +101,7 @@ var reasons = map[string]Reason{
 
 // String returns the reason as logs spell it.
 func (r Reason) String() string {
-	return [...]string{"granted", "pause", "breaker", "ramp", "budget", "limit", "store full"}[min(r, ByStoreFull)]
+	return [...]string{"granted", "pause", "breaker", "ramp", "budget", "limit"}[min(r, ByLimit)]
 }
 
 // ID names a reservation, in all processes. "" is none.
@@ -156,7 +155,7 @@ type State struct {
 	Budget    float64       // tokens left for retries
 	Live      int           // processes that use this owner, as far as is known
 	Groups    []GroupState  // as in the request
-	Local     bool          // the store did not answer: all this is this process' own share
+	Local     bool          // the store did not answer: all this is this process's own share
 }
 
 // GroupState is the state of a group.

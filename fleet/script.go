@@ -15,6 +15,8 @@ var (
 	coreLua string
 	//go:embed lua/results.lua
 	resultsLua string
+	//go:embed lua/fast.lua
+	fastLua string
 	//go:embed lua/acquire.lua
 	acquireLua string
 	//go:embed lua/settle.lua
@@ -38,14 +40,17 @@ type scripted struct {
 func newScripted(client redis.Scripter, p policy, keys keyspace) *scripted {
 	constants := p.lua(keys.channel())
 	script := func(parts ...string) *redis.Script {
-		return redis.NewScript(constants + coreLua + strings.Join(parts, ""))
+		return redis.NewScript(constants + strings.Join(parts, ""))
 	}
-	// acquire seldom needs what results do, so there it is a function of its own.
+	// What is not needed as a rule is a function of its own, which costs nothing
+	// until it is called: all of acquire but the fast way, and in it what
+	// results do.
 	seldom := "local function results()\n" + resultsLua + "load_ring()\nturn()\nripen()\nsave_ring()\nreturn forget_ripe\nend\n"
 	return &scripted{
 		client: client, p: p, keys: keys,
-		acquiring: script(seldom, acquireLua), settling: script(resultsLua, settleLua),
-		learning: script(learnLua), looking: script(lookLua),
+		acquiring: script("local function general()\n", coreLua, seldom, acquireLua, "end\n", fastLua),
+		settling:  script(coreLua, resultsLua, settleLua),
+		learning:  script(coreLua, learnLua), looking: script(coreLua, lookLua),
 	}
 }
 

@@ -33,16 +33,16 @@ func everywhere(t *testing.T, test func(t *testing.T, p place)) {
 
 func inMiniredis(t testing.TB) place {
 	m := miniredis.RunT(t)
-	return opened(t, "miniredis", "miniredis", &redis.UniversalOptions{Addrs: []string{m.Addr()}})
+	return connected(t, "miniredis", "miniredis", &redis.UniversalOptions{Addrs: []string{m.Addr()}})
 }
 
 func single(t testing.TB, kind servertest.Kind) place {
 	s := servertest.Single(t, kind)
-	return opened(t, string(kind)+" single", s.Version(), &redis.UniversalOptions{Addrs: []string{s.Addr}})
+	return connected(t, string(kind)+" single", s.Version(), &redis.UniversalOptions{Addrs: []string{s.Addr}})
 }
 
 func watched(t testing.TB, w *servertest.Watched) place {
-	return opened(t, string(w.Master.Kind)+" sentinel", w.Master.Version(),
+	return connected(t, string(w.Master.Kind)+" sentinel", w.Master.Version(),
 		&redis.UniversalOptions{Addrs: w.Addrs(), MasterName: servertest.MasterName})
 }
 
@@ -51,12 +51,12 @@ func clustered(t testing.TB, nodes []*servertest.Server) place {
 	for _, n := range nodes {
 		addrs = append(addrs, n.Addr)
 	}
-	return opened(t, string(nodes[0].Kind)+" cluster", nodes[0].Version(), &redis.UniversalOptions{Addrs: addrs, IsClusterMode: true})
+	return connected(t, string(nodes[0].Kind)+" cluster", nodes[0].Version(), &redis.UniversalOptions{Addrs: addrs, IsClusterMode: true})
 }
 
-// opened connects patiently: here it is the scripts that are tested, not how
+// connected connects patiently: here it is the scripts that are tested, not how
 // long they may take.
-func opened(t testing.TB, name, version string, o *redis.UniversalOptions) place {
+func connected(t testing.TB, name, version string, o *redis.UniversalOptions) place {
 	o.Protocol, o.DisableIdentity, o.ContextTimeoutEnabled = 2, true, true
 	c := redis.NewUniversalClient(o)
 	t.Cleanup(func() { _ = c.Close() })

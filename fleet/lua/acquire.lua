@@ -152,7 +152,8 @@ if longest > tonumber(A[6]) then return refuse('limit', longest, at_group, at_ki
 -- Granted. From here on everything is written.
 local lease, epoch = '0', fmt('%.0f', L.epoch)
 if probe then lease = fmt('%.0f', L.lease + 1) end
-local record, n = {NOW, epoch, lease, price, scoped and '2' or '1', income, '0'}, 7
+local record, n = {NOW, epoch, lease, price, scoped and '2' or '1', income, '0',
+	false, false, false, false, false, false, false, false, false}, 7
 for i, g in ipairs(groups) do
 	for j = 1, g.n do
 		local b = g[j]
@@ -161,7 +162,7 @@ for i, g in ipairs(groups) do
 	end
 end
 -- NX: should a client send this twice, it is charged once.
-if not call('SET', KEYS[4], table.concat(record, ' '), 'NX', 'PX', KEEP_MS) then
+if not call('SET', KEYS[4], table.concat(record, ' ', 1, n), 'NX', 'PX', KEEP_MS) then
 	return answer(1, 'again', 0, 0, 0, match(call('GET', KEYS[4]), '%S+ %S+ (%S+)'))
 end
 if probe then

@@ -57,33 +57,34 @@ local function rates(b)
 end
 
 -- load reads a group and those of its buckets that are named by their kind.
+-- Tables are made with all that they will hold: growing costs more than all
+-- the arithmetic.
 local function load(i, kinds, n)
 	local key = KEYS[3 + 2 * i]
-	local f = {'born', 'paused', 'wary', 'raised', 'spent', 'floor', 'flow'}
-	for j = 1, n do
-		f[6 + 2 * j] = NAMES[kinds[j]]
-		f[7 + 2 * j] = LIMITS[kinds[j]]
-	end
-	local v = call('HMGET', key, unpack(f))
-	local g = {key = key, flow = KEYS[4 + 2 * i], born = v[1] and tonumber(v[1]) or 0, paused = v[2] and tonumber(v[2]) or 0,
-		wary = v[3] and tonumber(v[3]) or 0, raised = v[4] and tonumber(v[4]) or 0, spent = v[5] and tonumber(v[5]) or 0,
-		floor = v[6] and tonumber(v[6]) or 0, pace = 0, promised = 0, n = n}
+	local v = call('HMGET', key, 'born', 'paused', 'wary', 'raised', 'spent', 'floor', 'flow', 'requests', 'requests.limit',
+		'input', 'input.limit', 'output', 'output.limit', 'tokens', 'tokens.limit')
+	local g = {false, false, false, false, key = key, flow = KEYS[4 + 2 * i], born = v[1] and tonumber(v[1]) or 0,
+		paused = v[2] and tonumber(v[2]) or 0, wary = v[3] and tonumber(v[3]) or 0, raised = v[4] and tonumber(v[4]) or 0,
+		spent = v[5] and tonumber(v[5]) or 0, floor = v[6] and tonumber(v[6]) or 0, pace = 0, promised = 0, n = n, ended = false,
+		new = false, dirty = false, member = false, score = false}
 	if v[7] then
 		local p, m = match(v[7], '(%S+) (%S+)')
 		g.pace, g.promised = tonumber(p), tonumber(m)
 	end
 	for j = 1, n do
-		local b = {kind = kinds[j], level = 0, at = 0, charged = '0', limit = 0, cap = 0, depth = DEPTH, seen = 0}
-		local hot, cold = v[6 + 2 * j], v[7 + 2 * j]
+		local k = kinds[j]
+		local hot, cold = v[6 + 2 * k], v[7 + 2 * k]
+		local b = {kind = k, level = 0, at = 0, charged = '0', limit = 0, cap = 0, depth = DEPTH, seen = 0, cold = cold,
+			hot = false, set = false, rate = 0, size = 1, least = 0, cost = 0, want = 0}
 		if hot then
 			local l, a, c = match(hot, '(%S+) (%S+) (%S+)')
 			b.level, b.at, b.charged = tonumber(l), tonumber(a), c
 		end
 		if cold then
 			local m, c, d, s = match(cold, '(%S+) (%S+) (%S+) (%S+)')
-			b.limit, b.cap, b.depth, b.seen, b.cold = tonumber(m), tonumber(c), tonumber(d), tonumber(s), cold
+			b.limit, b.cap, b.depth, b.seen = tonumber(m), tonumber(c), tonumber(d), tonumber(s)
+			rates(b)
 		end
-		rates(b)
 		g[j] = b
 	end
 	return g
@@ -168,7 +169,7 @@ local function save(g, touch)
 		if touch or g.pace == 0 then call('PEXPIRE', g.flow, FORGET) end
 		g.pace, g.promised = g.pace + g.more, g.promised + g.tokens
 	end
-	local f, n = {'flow', real(g.pace) .. ' ' .. real(g.promised)}, 2
+	local f, n = {'flow', real(g.pace) .. ' ' .. real(g.promised), false, false, false, false, false, false}, 2
 	for j = 1, g.n do
 		local b = g[j]
 		text(b)
@@ -185,28 +186,27 @@ local function save(g, touch)
 			n = n + 2
 		end
 		f[n + 1], f[n + 2] = 'spent', real(g.spent)
+		n = n + 2
 	end
-	call('HSET', g.key, unpack(f))
+	call('HSET', g.key, unpack(f, 1, n))
 	if touch or g.new then call('PEXPIRE', g.key, FORGET) end
 end
 
 -- The lane -------------------------------------------------------------------
 
-local L = {moved = false, dirty = false}
+local L
 local function load_lane()
 	local v = call('HMGET', KEYS[2], 'state', 'epoch', 'ramp', 'spent', 'until', 'probe', 'leases', 'lease', 'good', 'slot',
 		'ring', 'ok', 'lost')
-	L.had = v[1]
-	L.state, L.epoch, L.ramp, L.spent = v[1] or 'closed', v[2] and tonumber(v[2]) or 1, v[3] and tonumber(v[3]) or 0,
-		v[4] and tonumber(v[4]) or 0
-	L.pend, L.probe, L.lease, L.good = v[5] and tonumber(v[5]) or 0, v[6] and tonumber(v[6]) or 0, v[8] and tonumber(v[8]) or 0,
-		v[9] and tonumber(v[9]) or 0
-	L.slot, L.ring, L.ok, L.lost = v[10] and tonumber(v[10]) or 0, v[11] or '', v[12] and tonumber(v[12]) or 0,
-		v[13] and tonumber(v[13]) or 0
-	L.leases = {}
+	local leases = {}
 	if v[7] and v[7] ~= '' then
-		for id, e in string.gmatch(v[7], '(%d+):(%d+)') do L.leases[#L.leases + 1] = {tonumber(id), tonumber(e)} end
+		for id, e in string.gmatch(v[7], '(%d+):(%d+)') do leases[#leases + 1] = {tonumber(id), tonumber(e)} end
 	end
+	L = {had = v[1], state = v[1] or 'closed', epoch = v[2] and tonumber(v[2]) or 1, ramp = v[3] and tonumber(v[3]) or 0,
+		spent = v[4] and tonumber(v[4]) or 0, pend = v[5] and tonumber(v[5]) or 0, probe = v[6] and tonumber(v[6]) or 0,
+		leases = leases, lease = v[8] and tonumber(v[8]) or 0, good = v[9] and tonumber(v[9]) or 0,
+		slot = v[10] and tonumber(v[10]) or 0, ring = v[11] or '', ok = v[12] and tonumber(v[12]) or 0,
+		lost = v[13] and tonumber(v[13]) or 0, moved = false, dirty = false}
 end
 
 local function enter(state)
@@ -301,7 +301,8 @@ local function reply(head, groups)
 		lane = fmt(' %s %.0f %d %.0f %.0f ', L.state, L.epoch, L.moved and 1 or 0, next_probe() - now,
 			ramping() and L.ramp + RAMP - now or 0)
 	end
-	local r, n = {head, lane, real(BUDGET - L.spent), ' ', call('ZCARD', KEYS[1]), ' ', #groups}, 7
+	local r, n = {head, lane, real(BUDGET - L.spent), ' ', call('ZCARD', KEYS[1]), ' ', #groups, false, false, false, false, false, false,
+		false, false, false, false, false, false, false, false, false, false, false, false, false, false, false, false}, 7
 	for _, g in ipairs(groups) do
 		r[n + 1] = fmt(' %.0f %.0f %.0f ', g.born, max(0, paused(g) - now), max(0, min(g.wary, now + WARY) - now))
 		r[n + 2] = real(BUDGET - g.spent)
@@ -315,5 +316,5 @@ local function reply(head, groups)
 			n = n + 6
 		end
 	end
-	return table.concat(r)
+	return table.concat(r, '', 1, n)
 end
