@@ -139,29 +139,40 @@ func (s *Store) reviveOne(ctx context.Context, now time.Time, g *guard, owner st
 		memos = []*memo{{req: &Request{Owner: "-", Lane: "-", Groups: []Group{{Name: "-"}}}}}
 	}
 	// Of the server, an error about somebody's key is an answer.
-	if err := s.look(ctx, memos[0], false, nil); err != nil && (owner != "" || !causeOf(err).ofKeys()) {
+	if err := s.look(ctx, memos[0], "", nil); err != nil && (owner != "" || !causeOf(err).ofKeys()) {
 		s.mu.Lock()
 		g.retry = now.Add(retryEvery)
 		s.mu.Unlock()
 		s.weigh(now, memos[0].req.Owner, err)
 		return
 	}
-	s.mu.Lock()
-	downFor := time.Since(g.since)
-	type debt struct {
-		m    *memo
-		used [][]float64
-	}
-	var debts []debt
-	ended := map[string]bool{}
+	// What was used meanwhile is charged before anybody asks the store again.
+	// The charge has an ID: told twice, it counts once.
+	done := map[string]bool{}
 	for _, m := range memos {
+		s.mu.Lock()
+		var used [][]float64
 		if m.local {
-			debts = append(debts, debt{m, s.alone.endShare(s.since(now), now, m)})
-			ended[m.req.Owner] = true
+			used = s.alone.usedShare(s.since(now), now, m, done)
+		}
+		s.mu.Unlock()
+		if used == nil {
+			continue
+		}
+		if err := s.look(ctx, m, g.charge(m), used); err != nil && !causeOf(err).ofKeys() {
+			s.mu.Lock()
+			g.retry = now.Add(retryEvery / 5)
+			s.mu.Unlock()
+			return
 		}
 	}
-	for name := range ended {
-		s.alone.forget(name)
+	s.mu.Lock()
+	downFor := time.Since(g.since)
+	for _, m := range memos {
+		if m.local {
+			s.alone.forget(m.req.Owner)
+			m.local = false
+		}
 	}
 	if owner == "" {
 		s.server.up()
@@ -169,9 +180,6 @@ func (s *Store) reviveOne(ctx context.Context, now time.Time, g *guard, owner st
 		delete(s.owners, owner)
 	}
 	s.mu.Unlock()
-	for _, d := range debts {
-		_ = s.look(ctx, d.m, true, d.used) // should it fail, the store is a little too generous once
-	}
 	s.o.Log.LogAttrs(ctx, slog.LevelInfo, "store answers again", slog.Duration("down_for", downFor))
 	s.wake(Wake{All: true})
 }
@@ -189,12 +197,14 @@ func (s *Store) memosOf(owner string) (list []*memo) {
 	return list
 }
 
-// look asks for the state of what a memo is about.
-func (s *Store) look(ctx context.Context, m *memo, charge bool, used [][]float64) error {
+// look asks for the state of what a memo is about, and with an ID charges what
+// was used.
+func (s *Store) look(ctx context.Context, m *memo, charge ID, used [][]float64) error {
 	s.mu.Lock()
 	req, state, known := m.req, m.state, m.known
 	s.mu.Unlock()
-	g := &glimpse{Request: req, instance: s.instance, charge: charge && known && len(state.Groups) == len(req.Groups), used: used}
+	g := &glimpse{Request: req, instance: s.instance, id: charge, used: used}
+	g.charge = charge != "" && known && len(state.Groups) == len(req.Groups)
 	for _, v := range state.Groups {
 		g.born = append(g.born, v.born)
 	}
@@ -231,7 +241,7 @@ func (s *Store) beat(ctx context.Context, now time.Time) {
 			return // they are sorted
 		}
 		if idle {
-			s.weighQuietly(m.req.Owner, s.look(ctx, m, false, nil))
+			s.weighQuietly(m.req.Owner, s.look(ctx, m, "", nil))
 		}
 		if ctx.Err() != nil {
 			return

@@ -76,6 +76,8 @@ type history struct {
 	asked  map[ID]*Request
 	last   *acquisition
 	what   string
+
+	charges int
 }
 
 func (h *history) draw() func(engine) (Reply, error) {
@@ -107,7 +109,7 @@ func (h *history) draw() func(engine) (Reply, error) {
 		h.what = fmt.Sprintf("learn %s %+v", l.id, *l.Lesson)
 		return func(e engine) (Reply, error) { return e.learn(t.Context(), now, l) }
 	default:
-		g := &glimpse{Request: h.request(), instance: "b", charge: rapid.Bool().Draw(t, "charge")}
+		g := &glimpse{Request: h.request(), instance: "b", charge: rapid.Bool().Draw(t, "charge"), id: h.unique()}
 		h.what = "look"
 		for i := range g.Groups {
 			g.born = append(g.born, now)
@@ -118,6 +120,11 @@ func (h *history) draw() func(engine) (Reply, error) {
 		}
 		return func(e engine) (Reply, error) { return e.look(t.Context(), now, g) }
 	}
+}
+
+func (h *history) unique() ID {
+	h.charges++
+	return ID(fmt.Sprintf("c%d", h.charges))
 }
 
 func (h *history) note(r Reply) {

@@ -18,11 +18,11 @@
 //
 // # A reservation
 //
-//	              Acquire              Settle
-//	 not known ────────────▶ open ───────────────▶ not known
-//	     │                    │                        │
-//	     │ Settle: nothing    │ an hour: forgotten,    │ Settle: nothing
-//	     ▼                    ▼ and stays charged      ▼
+//	             Acquire              Settle
+//	not known ────────────▶ open ───────────────▶ not known
+//	    │                    │                        │
+//	    │ Settle: nothing    │ an hour: forgotten,    │ Settle: nothing
+//	    ▼                    ▼ and stays charged      ▼
 //
 // Its record is made by the script that charges, under an ID that the process
 // has drawn, and is removed by the script that settles. So an acquire or a
@@ -50,9 +50,9 @@
 //
 // # Without the store
 //
-//	 shared ── five errors in a row, of 50 ms each at most ──▶ local
-//	    ▲                                                        │
-//	    └── what was used is charged ◀── a look answers ◀── 5 s ─┘
+//	shared ── five errors in a row, of 50 ms each at most ──▶ local
+//	   ▲                                                        │
+//	   └── what was used is charged ◀── a look answers ◀── 5 s ─┘
 //
 // While the store does not answer a process decides by itself, at once, with
 // its share: 0.8 of the rate by the number of processes last seen, beginning at

@@ -98,7 +98,8 @@ func (l *lesson) view(i, j int) View {
 type glimpse struct {
 	*Request
 	instance string
-	charge   bool        // take what was used locally
+	charge   bool // take what was used locally, once for an id
+	id       ID
 	born     []float64   // of the groups, as they were known
 	used     [][]float64 // of each bucket
 }

@@ -1,6 +1,9 @@
 package fleet
 
-import "time"
+import (
+	"crypto/rand"
+	"time"
+)
 
 // A guard keeps calls from a store that fails: after five errors in a row
 // nobody asks it for five seconds, and then somebody does who is no call.
@@ -17,6 +20,7 @@ type guard struct {
 	retry  time.Time // when to look
 	cause  Cause     // of the last error
 	text   string    // and its words
+	id     ID        // of this time down
 }
 
 const (
@@ -31,7 +35,7 @@ func (g *guard) fail(now time.Time, err error) bool {
 	if g.down || g.errors < errorsToTrip {
 		return false
 	}
-	g.down, g.since, g.retry = true, now, now.Add(retryEvery)
+	g.down, g.since, g.retry, g.id = true, now, now.Add(retryEvery), ID(rand.Text()[:16])
 	return true
 }
 
@@ -40,6 +44,9 @@ func (g *guard) succeed() { g.errors = 0 }
 
 // up lets calls ask again.
 func (g *guard) up() { *g = guard{} }
+
+// charge is the ID under which what was used while it was down is charged.
+func (g *guard) charge(m *memo) ID { return g.id + ":" + ID(clean(memoKey(m.req))) }
 
 // due reports whether somebody should look.
 func (g *guard) due(now time.Time) bool { return g.down && !now.Before(g.retry) }

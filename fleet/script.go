@@ -196,7 +196,7 @@ func (s *scripted) look(ctx context.Context, now float64, t *glimpse) (Reply, er
 			v.num(float64(b.Kind), used)
 		}
 	}
-	return s.run(ctx, s.looking, t.Request, "-", v)
+	return s.run(ctx, s.looking, t.Request, "charge:"+t.id, v)
 }
 
 // run asks once. A script that the server has forgotten, after a restart, a

@@ -128,17 +128,23 @@ func (m *memory) startShare(now float64, at time.Time, r *Request, mo *memo) {
 	}
 }
 
-// endShare ends this process's share: it returns how much of it is missing,
-// and notes what is left for all if the store should have forgotten.
-func (m *memory) endShare(now float64, at time.Time, mo *memo) (used [][]float64) {
+// usedShare is how much is missing from this process's share of each bucket,
+// and notes what is left for all if the store should have forgotten. What
+// another lane shares is told once: done are the groups that have been.
+func (m *memory) usedShare(now float64, at time.Time, mo *memo, done map[string]bool) (used [][]float64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.see(now, mo.req)
 	for i, g := range s.groups {
 		used = append(used, make([]float64, len(mo.req.Groups[i].Buckets)))
+		name := mo.req.Owner + "\x00" + mo.req.Groups[i].Name
+		if g.born == 0 || done[name] {
+			continue
+		}
+		done[name] = true
 		for j, w := range mo.req.Groups[i].Buckets {
 			b := g.buckets[w.Kind]
-			if g.born == 0 || b.rate() == 0 {
+			if b.rate() == 0 {
 				continue
 			}
 			g.refill(s.now, b)
@@ -147,9 +153,8 @@ func (m *memory) endShare(now float64, at time.Time, mo *memo) (used [][]float64
 				mo.state.Groups[i].Buckets[j].Level = b.level * mo.n
 			}
 		}
-		g.born = 0 // what another lane shares is told once
 	}
-	mo.at, mo.local = at, false
+	mo.at = at
 	return used
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -477,5 +478,54 @@ func TestClientOptions(t *testing.T) {
 		case err != nil && strings.Contains(err.Error(), "secret"):
 			t.Errorf("%s: the error shows the password: %v", tt.url, err)
 		}
+	}
+}
+
+// TestACL_asDocumented gives a user the rights that docs/fleet.md lists, and
+// no more: all of it works.
+func TestACL_asDocumented(t *testing.T) {
+	page, err := os.ReadFile("../docs/fleet.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "ACL SETUSER ")
+	rule, _, ok := strings.Cut(rest, "```")
+	if !ok {
+		t.Fatal("docs/fleet.md has no ACL SETUSER")
+	}
+	words := []any{"acl", "setuser"}
+	for w := range strings.FieldsSeq(rule) {
+		words = append(words, w)
+	}
+	server := servertest.Single(t, servertest.Redis)
+	server.Do(words...)
+	o := Options{URL: "redis://evenkeel:PASSWORD@" + server.Addr, Policy: Policy{MinCalls: 1}}
+	s := newStore(t, o)
+	r := warm(t, s, "o")
+	for w := range s.Wakes() {
+		if w.All {
+			break
+		}
+	}
+	paced := simple("o")
+	paced.Groups[0] = Group{Name: "paced", Pace: 50, Buckets: []Bucket{{Kind: Output, Cost: 500, Cap: 6000}}}
+	p := mustAcquire(t, s, paced)
+	if got, err := s.Learn(t.Context(), p.ID, Lesson{Views: [][]View{{{Limit: 6000, Remaining: 600}}}}); err != nil || got.Local {
+		t.Errorf("learn: %+v, %v", got, err)
+	}
+	for _, id := range []ID{p.ID, r.ID} {
+		if got, err := s.Settle(t.Context(), id, Outcome{Failure: true}); err != nil || got.Local || !got.Known {
+			t.Errorf("settle: %+v, %v", got, err)
+		}
+	}
+	if w := <-s.Wakes(); w.State != Open {
+		t.Errorf("woken with %+v, want open", w)
+	}
+	s.Hash(t.Context(), "key")
+	if s.hashes.unsure() {
+		t.Error("the salt cannot be kept")
+	}
+	if h := s.Health(); h.Errors > 0 {
+		t.Errorf("something is not allowed: %+v", h)
 	}
 }

@@ -19,6 +19,7 @@ load_lane()
 steady(groups)
 tick()
 call('ZCARD', KEYS[1])
+if charge then charge = call('SET', KEYS[4], 'charged', 'NX', 'PX', 600000) end
 for _, g in ipairs(groups) do
 	if g.born > 0 then
 		for j = 1, g.n do
