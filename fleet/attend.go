@@ -86,6 +86,7 @@ func (s *Store) attend(ctx context.Context) {
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	inspect := time.Now()
+	s.greet(ctx)
 	for {
 		select {
 		case <-ctx.Done():
@@ -105,6 +106,14 @@ func (s *Store) attend(ctx context.Context) {
 			s.inspect(ctx)
 		}
 	}
+}
+
+// greet connects, with more patience than a call has, so that the first calls
+// find a connection.
+func (s *Store) greet(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 2*dialTimeout)
+	defer cancel()
+	_ = s.client.Ping(ctx).Err() // whether it answers is found out by those who ask
 }
 
 // revive looks at what is down, and is due.
@@ -136,14 +145,14 @@ func (s *Store) revive(ctx context.Context, now time.Time) {
 func (s *Store) reviveOne(ctx context.Context, now time.Time, g *guard, owner string) {
 	memos := s.memosOf(owner)
 	if len(memos) == 0 {
-		memos = []*memo{{req: &Request{Owner: "-", Lane: "-", Groups: []Group{{Name: "-"}}}}}
+		memos = []*memo{{owner: "-", req: &Request{Owner: "-", Lane: "-", Groups: []Group{{Name: "-"}}}}}
 	}
 	// Of the server, an error about somebody's key is an answer.
 	if err := s.look(ctx, memos[0], "", nil); err != nil && (owner != "" || !causeOf(err).ofKeys()) {
 		s.mu.Lock()
 		g.retry = now.Add(retryEvery)
 		s.mu.Unlock()
-		s.weigh(now, memos[0].req.Owner, err)
+		s.weigh(ctx, now, memos[0].owner, err)
 		return
 	}
 	// What was used meanwhile is charged before anybody asks the store again.
@@ -170,7 +179,7 @@ func (s *Store) reviveOne(ctx context.Context, now time.Time, g *guard, owner st
 	downFor := time.Since(g.since)
 	for _, m := range memos {
 		if m.local {
-			s.alone.forget(m.req.Owner)
+			s.alone.forget(m.owner)
 			m.local = false
 		}
 	}
@@ -189,7 +198,7 @@ func (s *Store) memosOf(owner string) (list []*memo) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, m := range s.memos {
-		if owner == "" || m.req.Owner == owner {
+		if owner == "" || m.owner == owner {
 			list = append(list, m)
 		}
 	}
@@ -231,27 +240,21 @@ func (s *Store) look(ctx context.Context, m *memo, charge ID, used [][]float64) 
 
 // beat tells that this process lives, where its calls do not.
 func (s *Store) beat(ctx context.Context, now time.Time) {
-	for _, m := range s.memosOf("") {
-		s.mu.Lock()
-		g := s.owners[m.req.Owner]
-		idle := !s.server.down && (g == nil || !g.down) && m.known &&
-			now.Sub(m.touched) >= beatEvery*time.Microsecond && now.Sub(m.used) < 10*time.Minute
-		s.mu.Unlock()
-		if now.Sub(m.used) >= 10*time.Minute {
-			return // they are sorted
-		}
-		if idle {
-			s.weighQuietly(m.req.Owner, s.look(ctx, m, "", nil))
-		}
-		if ctx.Err() != nil {
-			return
+	var idle []*memo
+	s.mu.Lock()
+	for _, m := range s.memos {
+		g := s.owners[m.owner]
+		if !s.server.down && (g == nil || !g.down) && m.known &&
+			now.Sub(m.touched) >= beatEvery*time.Microsecond && now.Sub(m.used) < 10*time.Minute {
+			idle = append(idle, m)
 		}
 	}
-}
-
-func (s *Store) weighQuietly(owner string, err error) {
-	if err != nil {
-		s.weigh(time.Now(), owner, err)
+	s.mu.Unlock()
+	for _, m := range idle {
+		if err := s.look(ctx, m, "", nil); err != nil {
+			s.weigh(ctx, now, m.owner, err)
+			return
+		}
 	}
 }
 
@@ -270,7 +273,7 @@ func (s *Store) deliver(ctx context.Context, now time.Time) {
 		_, err := s.shared.settle(within, 0, t)
 		cancel()
 		if err != nil {
-			s.weigh(now, t.req.Owner, err)
+			s.weigh(ctx, now, t.req.Owner, err)
 			s.mu.Lock()
 			s.pending = append(batch[i:], s.pending...)
 			if over := len(s.pending) - maxPending; over > 0 {

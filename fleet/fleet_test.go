@@ -58,8 +58,16 @@ type swarm struct {
 func startFleet(t *testing.T, n int, addr string) *swarm {
 	ctx, cancel := context.WithCancel(t.Context())
 	f := &swarm{cancel: cancel}
+	var stores []*Store
 	for range n {
 		s := newStore(t, Options{URL: "redis://" + addr})
+		warm(t, s, "o")
+		stores = append(stores, s)
+	}
+	for _, s := range stores { // they know of each other by their signs of life alone
+		eventually(t, s, "o", func(r Reply) bool { return !r.Local && r.Live == n })
+	}
+	for _, s := range stores {
 		f.all.Go(func() { f.take(ctx, s) })
 	}
 	return f

@@ -46,7 +46,7 @@ func (g *guard) succeed() { g.errors = 0 }
 func (g *guard) up() { *g = guard{} }
 
 // charge is the ID under which what was used while it was down is charged.
-func (g *guard) charge(m *memo) ID { return g.id + ":" + ID(clean(memoKey(m.req))) }
+func (g *guard) charge(m *memo) ID { return g.id + ":" + ID(clean(m.key)) }
 
 // due reports whether somebody should look.
 func (g *guard) due(now time.Time) bool { return g.down && !now.Before(g.retry) }

@@ -17,7 +17,7 @@ type Health struct {
 	Owners   int      // that are local, though the server answers: see Cause of each in the log
 	Live     int      // processes that share the most used owner, as far as is known
 	Errors   int      // ever
-	Locals   int      // attempts that the local share has decided, ever
+	Locals   int      // questions that the local share has answered, ever
 	Pending  int      // ends that the store has yet to hear of
 	Lost     int      // ends that it will never hear of, ever
 	Open     int      // reservations of this process

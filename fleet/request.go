@@ -18,7 +18,8 @@ func (k Kind) String() string {
 	return [...]string{"", "requests", "input", "output", "tokens", ""}[min(k, Tokens+1)]
 }
 
-// Request asks to send one attempt.
+// Request asks to send one attempt. Its Groups are kept until that has been
+// settled, and must not be changed meanwhile.
 type Request struct {
 	// Owner is the organisation whose limits count; until that is known the
 	// hash of the credential, see [Store.Hash]. All that belongs to an owner

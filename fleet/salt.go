@@ -103,7 +103,7 @@ func (s *Store) Organization(ctx context.Context, hash string) (organization, wo
 	text, err := s.client.Get(ctx, s.keys.who(hash)).Result()
 	if err != nil {
 		if !errors.Is(err, redis.Nil) {
-			s.weigh(time.Now(), hash, err)
+			s.weigh(ctx, time.Now(), hash, err)
 		}
 		return "", "", false
 	}

@@ -14,6 +14,8 @@ const localShare = 0.8
 // last reply: what it goes by when the store is gone, and what it tells a
 // store that has forgotten.
 type memo struct {
+	key     string // see memoKey; like owner it never changes
+	owner   string
 	req     *Request // as it was last asked, for its names and kinds
 	at      time.Time
 	used    time.Time // by a call

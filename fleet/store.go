@@ -130,17 +130,23 @@ func (s *Store) acquire(ctx context.Context, now time.Time, m *memo, a *acquisit
 
 // acquireAlone asks this process's share.
 func (s *Store) acquireAlone(ctx context.Context, now time.Time, m *memo, r *Request, id ID) (Reply, error) {
+	scaled, n := s.goAlone(now, m, r)
+	reply, err := s.alone.acquire(ctx, s.since(now), &acquisition{Request: scaled, id: id, instance: s.instance, hints: none(r)})
+	reply.Local, reply.Live = true, int(n)
+	return reply, err
+}
+
+// goAlone starts this process's share of what a request asks for, if it has
+// not begun, and returns the request to it, and how many shares there are.
+func (s *Store) goAlone(now time.Time, m *memo, r *Request) (scaled *Request, n float64) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if !m.local {
 		m.local, m.n = true, m.shares(s.o.ExpectedInstances)
 		s.alone.startShare(s.since(now), now, m.scaled(r), m)
 	}
-	scaled, n := m.scaled(r), m.n
 	s.counts.local++
-	s.mu.Unlock()
-	reply, err := s.alone.acquire(ctx, s.since(now), &acquisition{Request: scaled, id: id, instance: s.instance, hints: none(r)})
-	reply.Local, reply.Live = true, int(n)
-	return reply, err
+	return m.scaled(r), m.n
 }
 
 // none are hints that say nothing.
@@ -175,9 +181,7 @@ func (s *Store) Leave(ctx context.Context, e Ending) {
 			return
 		}
 	}
-	s.mu.Lock()
-	m.local = m.local || ask
-	s.mu.Unlock()
+	t.req, _ = s.goAlone(now, m, r)
 	_, _ = s.alone.settle(ctx, s.since(now), t) // memory does not fail
 }
 
@@ -207,13 +211,7 @@ func (s *Store) end(ctx context.Context, mode settleMode, id ID, out Outcome) Re
 		later.Retry = false // it is paid here, below
 		s.postpone(&settlement{mode: mode, req: o.req, id: id, Outcome: &later})
 	}
-	s.mu.Lock()
-	if !m.local {
-		m.local, m.n = true, m.shares(s.o.ExpectedInstances)
-		s.alone.startShare(s.since(now), now, m.scaled(o.req), m)
-	}
-	scaled := m.scaled(o.req)
-	s.mu.Unlock()
+	scaled, _ := s.goAlone(now, m, o.req)
 	if !o.local {
 		s.alone.adopt(s.since(now), id, scaled)
 	}
@@ -246,13 +244,7 @@ func (s *Store) Learn(ctx context.Context, id ID, l Lesson) (Reply, error) {
 			return Reply{}, ctx.Err()
 		}
 	}
-	s.mu.Lock()
-	if !m.local {
-		m.local, m.n = true, m.shares(s.o.ExpectedInstances)
-		s.alone.startShare(s.since(now), now, m.scaled(o.req), m)
-	}
-	scaled, n := m.scaled(o.req), m.n
-	s.mu.Unlock()
+	scaled, n := s.goAlone(now, m, o.req)
 	part := l
 	part.Views = make([][]View, len(l.Views))
 	for i, vs := range l.Views {
@@ -277,12 +269,12 @@ func (s *Store) ask(ctx context.Context, owner string, f func(context.Context) (
 	if err != nil && ctx.Err() != nil {
 		return r, err // the caller has left: that says nothing
 	}
-	s.weigh(time.Now(), owner, err)
+	s.weigh(ctx, time.Now(), owner, err)
 	return r, err
 }
 
 // weigh tells the guards how it went.
-func (s *Store) weigh(now time.Time, owner string, err error) {
+func (s *Store) weigh(ctx context.Context, now time.Time, owner string, err error) {
 	s.mu.Lock()
 	tripped := false
 	switch {
@@ -299,10 +291,10 @@ func (s *Store) weigh(now time.Time, owner string, err error) {
 	}
 	s.mu.Unlock()
 	if c, ok := s.client.(*redis.ClusterClient); ok && err != nil {
-		c.ReloadState(context.Background()) // in the background; by itself the client may take a minute to see a failover
+		c.ReloadState(ctx) // in the background; by itself the client may take a minute to see a failover
 	}
 	if tripped {
-		s.o.Log.LogAttrs(context.Background(), slog.LevelWarn, "store does not answer", slog.String("cause", string(causeOf(err))),
+		s.o.Log.LogAttrs(ctx, slog.LevelWarn, "store does not answer", slog.String("cause", string(causeOf(err))),
 			slog.String("error", err.Error()))
 	}
 }
@@ -330,7 +322,7 @@ func (s *Store) remember(now time.Time, r *Request) (m *memo, ask bool) {
 	defer s.mu.Unlock()
 	m = s.memos[key]
 	if m == nil {
-		m = &memo{req: r}
+		m = &memo{key: key, owner: r.Owner, req: r}
 		if len(s.memos) < maxMemos {
 			s.memos[key] = m
 		}

@@ -107,16 +107,26 @@ func TestStore_failures(t *testing.T) {
 	}{
 		{"killed", nil, (*servertest.Server).Kill, (*servertest.Server).Start, CauseUnreachable},
 		{"frozen", nil, (*servertest.Server).Freeze, (*servertest.Server).Thaw, CauseTimeout},
-		{"paused", nil, func(s *servertest.Server) { s.Do("client", "pause", "100000", "all") },
-			func(s *servertest.Server) { s.Kill(); s.Start() }, CauseTimeout},
-		{"a replica", nil, func(s *servertest.Server) { s.Do("replicaof", "127.0.0.1", "1") },
-			func(s *servertest.Server) { s.Do("replicaof", "no", "one") }, CauseReadOnly},
-		{"out of memory", nil, func(s *servertest.Server) { s.Do("config", "set", "maxmemory", "1") },
-			func(s *servertest.Server) { s.Do("config", "set", "maxmemory", "0") }, CauseFull},
-		{"another's key", nil, func(s *servertest.Server) { s.Do("set", "evenkeel:1:{o}:live", "x") },
-			func(s *servertest.Server) { s.Do("del", "evenkeel:1:{o}:live") }, CauseType},
-		{"no rights", nil, func(s *servertest.Server) { s.Do("acl", "setuser", "default", "-evalsha", "-eval") },
-			func(s *servertest.Server) { s.Do("acl", "setuser", "default", "+@all") }, CauseAuth},
+		{
+			"paused", nil, func(s *servertest.Server) { s.Do("client", "pause", "100000", "all") },
+			func(s *servertest.Server) { s.Kill(); s.Start() }, CauseTimeout,
+		},
+		{
+			"a replica", nil, func(s *servertest.Server) { s.Do("replicaof", "127.0.0.1", "1") },
+			func(s *servertest.Server) { s.Do("replicaof", "no", "one") }, CauseReadOnly,
+		},
+		{
+			"out of memory", nil, func(s *servertest.Server) { s.Do("config", "set", "maxmemory", "1") },
+			func(s *servertest.Server) { s.Do("config", "set", "maxmemory", "0") }, CauseFull,
+		},
+		{
+			"another's key", nil, func(s *servertest.Server) { s.Do("set", "evenkeel:1:{o}:live", "x") },
+			func(s *servertest.Server) { s.Do("del", "evenkeel:1:{o}:live") }, CauseType,
+		},
+		{
+			"no rights", nil, func(s *servertest.Server) { s.Do("acl", "setuser", "default", "-evalsha", "-eval") },
+			func(s *servertest.Server) { s.Do("acl", "setuser", "default", "+@all") }, CauseAuth,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -274,11 +284,12 @@ func TestStore_failover(t *testing.T) {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
 			w := servertest.Sentinel(t, kind)
-			url := "redis://" + w.Sentinels[0].Addr + "?master_name=" + servertest.MasterName
+			var url strings.Builder
+			url.WriteString("redis://" + w.Sentinels[0].Addr + "?master_name=" + servertest.MasterName)
 			for _, a := range w.Addrs()[1:] {
-				url += "&addr=" + a
+				url.WriteString("&addr=" + a)
 			}
-			s := newStore(t, Options{URL: url, ExpectedInstances: 2})
+			s := newStore(t, Options{URL: url.String(), ExpectedInstances: 2})
 			warm(t, s, "o")
 			w.Master.Kill()
 			eventually(t, s, "o", isLocal)
