@@ -90,6 +90,18 @@ func (a *args) flag(v ...bool) {
 	}
 }
 
+// flags is a string of ones and zeros: each argument costs the server something.
+func flags(v ...bool) string {
+	b := make([]byte, len(v))
+	for i, set := range v {
+		b[i] = '0'
+		if set {
+			b[i] = '1'
+		}
+	}
+	return string(b)
+}
+
 func (a *args) now(now float64) {
 	if now == 0 {
 		a.str("")
@@ -101,13 +113,8 @@ func (a *args) now(now float64) {
 func (s *scripted) acquire(ctx context.Context, now float64, a *acquisition) (Reply, error) {
 	v := make(args, 0, 32)
 	v.now(now)
-	v.str(string(a.id), a.instance)
-	v.flag(a.touch, a.hints != nil)
-	v.num(micros(a.Horizon))
-	v.flag(!a.NoProbe, a.Waited, a.Placed)
-	v.num(a.Random, float64(a.Price), float64(a.Purse)+1)
-	v.flag(a.Paid)
-	v.num(a.income(), float64(len(a.Groups)))
+	v.str(string(a.id), a.instance, flags(a.touch, a.hints != nil, !a.NoProbe, a.Waited, a.Placed, a.Paid))
+	v.num(micros(a.Horizon), a.Random, float64(a.Price), float64(a.Purse)+1, a.income(), float64(len(a.Groups)))
 	for i, g := range a.Groups {
 		v.num(g.Pace, float64(len(g.Buckets)))
 		for j, b := range g.Buckets {

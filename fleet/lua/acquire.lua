@@ -1,16 +1,18 @@
 -- acquire: everything an attempt needs, or nothing and the wait.
 --
--- ARGV: now, id, instance, touch, hinted, horizon, may probe, waited, placed,
--- random, price, purse, paid, income, groups; of each group pace and buckets;
--- of each bucket kind, cost, cap, keep, and if hinted limit, depth, level.
+-- ARGV: now, id, instance, flags, horizon, random, price, purse, income,
+-- groups; of each group pace and buckets; of each bucket kind, cost, cap, keep,
+-- and if hinted limit, depth, level. The flags are touch, hinted, may probe,
+-- waited, placed, paid.
 
-local id, instance, touch, hinted = A[2], A[3], A[4] == '1', A[5] == '1'
-local waited, placed = A[8] == '1', A[9] == '1'
-local price, scoped, income = tonumber(A[11]), A[12] == '2', A[14]
+local id, instance = A[2], A[3]
+local function flag(i) return string.byte(A[4], i) == 49 end
+local touch, hinted, may_probe, waited, placed, paid = flag(1), flag(2), flag(3), flag(4), flag(5), flag(6)
+local price, scoped, income = tonumber(A[7]), A[8] == '2', A[9]
 
 local groups, pace = {}, {}
-ai = 16
-for i = 1, tonumber(A[15]) do
+ai = 11
+for i = 1, tonumber(A[10]) do
 	local n, kinds, want = tonumber(A[ai + 1]), {}, ai + 2
 	pace[i] = tonumber(A[ai])
 	ai = want
@@ -60,7 +62,7 @@ end
 
 tick()
 local forget_ripe
-if L.state ~= 'closed' or (price > 0 and A[13] ~= '1') then forget_ripe = results() end
+if L.state ~= 'closed' or (price > 0 and not paid) then forget_ripe = results() end
 
 -- Whatever is refused, what time has done is kept.
 local function refuse(reason, wait, g, k)
@@ -84,7 +86,7 @@ local probe = false
 if OFF then
 	-- everything passes
 elseif L.state ~= 'closed' then
-	local may = #L.leases < PROBES and (A[7] == '1' or now >= L.pend) and
+	local may = #L.leases < PROBES and (may_probe or now >= L.pend) and
 		(L.state == 'half-open' or (EVERY > 0 and now >= L.probe))
 	if not may then
 		local at = next_probe()
@@ -96,7 +98,7 @@ elseif L.state ~= 'closed' then
 	end
 	probe = true
 elseif ramping() and not placed then
-	local t, r, pass = now - L.ramp, tonumber(A[10]), false
+	local t, r, pass = now - L.ramp, tonumber(A[6]), false
 	if not waited then
 		local f = 0.25 + 0.75 * t / RAMP
 		if r < f then pass = true else r = (r - f) / (1 - f) end
@@ -111,7 +113,7 @@ elseif ramping() and not placed then
 end
 
 -- The budget. What the breaker lets out one by one is bounded by that.
-local scope, purse, must_pay = groups[1], L, price > 0 and A[13] ~= '1'
+local scope, purse, must_pay = groups[1], L, price > 0 and not paid
 if must_pay and (probe or waited or placed) then price, income, must_pay = 0, '0', false end
 if price > 0 and scoped then purse = scope end
 if must_pay and price > BUDGET - purse.spent then
@@ -147,7 +149,7 @@ for i, g in ipairs(groups) do
 		end
 	end
 end
-if longest > tonumber(A[6]) then return refuse('limit', longest, at_group, at_kind) end
+if longest > tonumber(A[5]) then return refuse('limit', longest, at_group, at_kind) end
 
 -- Granted. From here on everything is written.
 local lease, epoch = '0', fmt('%.0f', L.epoch)

@@ -20,7 +20,6 @@ local call, fmt, match = redis.call, string.format, string.match
 local max, min, floor, ceil = math.max, math.min, math.floor, math.ceil
 
 local NAMES = {'requests', 'input', 'output', 'tokens'}
-local LIMITS = {'requests.limit', 'input.limit', 'output.limit', 'tokens.limit'}
 local OUTPUT = 3
 local DEPTH = 10         -- seconds of rate that a bucket holds until headers show more
 local EARLY = 5000000    -- an attempt that has been in flight for so long counts as good
@@ -61,8 +60,7 @@ end
 -- the arithmetic.
 local function load(i, kinds, n)
 	local key = KEYS[3 + 2 * i]
-	local v = call('HMGET', key, 'born', 'paused', 'wary', 'raised', 'spent', 'floor', 'flow', 'requests', 'requests.limit',
-		'input', 'input.limit', 'output', 'output.limit', 'tokens', 'tokens.limit')
+	local v = call('HMGET', key, 'born', 'paused', 'wary', 'raised', 'spent', 'floor', 'flow', 'requests', 'input', 'output', 'tokens')
 	local g = {false, false, false, false, key = key, flow = KEYS[4 + 2 * i], born = v[1] and tonumber(v[1]) or 0,
 		paused = v[2] and tonumber(v[2]) or 0, wary = v[3] and tonumber(v[3]) or 0, raised = v[4] and tonumber(v[4]) or 0,
 		spent = v[5] and tonumber(v[5]) or 0, floor = v[6] and tonumber(v[6]) or 0, pace = 0, promised = 0, n = n, ended = false,
@@ -73,16 +71,13 @@ local function load(i, kinds, n)
 	end
 	for j = 1, n do
 		local k = kinds[j]
-		local hot, cold = v[6 + 2 * k], v[7 + 2 * k]
-		local b = {kind = k, level = 0, at = 0, charged = '0', limit = 0, cap = 0, depth = DEPTH, seen = 0, cold = cold,
-			hot = false, set = false, rate = 0, size = 1, least = 0, cost = 0, want = 0}
-		if hot then
-			local l, a, c = match(hot, '(%S+) (%S+) (%S+)')
-			b.level, b.at, b.charged = tonumber(l), tonumber(a), c
-		end
-		if cold then
-			local m, c, d, s = match(cold, '(%S+) (%S+) (%S+) (%S+)')
-			b.limit, b.cap, b.depth, b.seen = tonumber(m), tonumber(c), tonumber(d), tonumber(s)
+		local b = {kind = k, level = 0, at = 0, charged = '0', limit = 0, cap = 0, depth = DEPTH, seen = 0, cold = false,
+			text = false, rate = 0, size = 1, least = 0, cost = 0, want = 0, keep = 0}
+		if v[7 + k] then
+			local l, a, c, cold = match(v[7 + k], '(%S+) (%S+) (%S+) (.+)')
+			b.level, b.at, b.charged, b.cold = tonumber(l), tonumber(a), c, cold
+			local m, o, d, s = match(cold, '(%S+) (%S+) (%S+) (%S+)')
+			b.limit, b.cap, b.depth, b.seen = tonumber(m), tonumber(o), tonumber(d), tonumber(s)
 			rates(b)
 		end
 		g[j] = b
@@ -156,8 +151,8 @@ local function paused(g) return min(g.paused, now + PAUSE) end
 
 -- text is a bucket as it is stored, and as it is told.
 local function text(b)
-	b.hot = real(b.level) .. ' ' .. (b.at == now and NOW or fmt('%.0f', b.at)) .. ' ' .. b.charged
-	if not b.cold then b.cold, b.set = fmt('%s %s %s %.0f', real(b.limit), real(b.cap), real(b.depth), b.seen), true end
+	if not b.cold then b.cold = fmt('%s %s %s %.0f', real(b.limit), real(b.cap), real(b.depth), b.seen) end
+	b.text = real(b.level) .. ' ' .. (b.at == now and NOW or fmt('%.0f', b.at)) .. ' ' .. b.charged .. ' ' .. b.cold
 end
 
 -- save writes a group back.
@@ -173,12 +168,8 @@ local function save(g, touch)
 	for j = 1, g.n do
 		local b = g[j]
 		text(b)
-		f[n + 1], f[n + 2] = NAMES[b.kind], b.hot
+		f[n + 1], f[n + 2] = NAMES[b.kind], b.text
 		n = n + 2
-		if b.set then
-			f[n + 1], f[n + 2] = LIMITS[b.kind], b.cold
-			n = n + 2
-		end
 	end
 	if g.dirty then
 		for _, k in ipairs({'born', 'paused', 'wary', 'raised', 'floor'}) do
@@ -311,9 +302,9 @@ local function reply(head, groups)
 		n = n + 4
 		for j = 1, g.n do
 			local b = g[j]
-			if not b.hot then text(b) end
-			r[n + 1], r[n + 2], r[n + 3], r[n + 4], r[n + 5], r[n + 6] = ' ', b.kind, ' ', b.hot, ' ', b.cold
-			n = n + 6
+			if not b.text then text(b) end
+			r[n + 1], r[n + 2], r[n + 3], r[n + 4] = ' ', b.kind, ' ', b.text
+			n = n + 4
 		end
 	end
 	return table.concat(r, '', 1, n)

@@ -6,7 +6,7 @@
 local NAMES = {['1'] = 'requests', ['2'] = 'input', ['3'] = 'output', ['4'] = 'tokens'}
 local function fast()
 	local A, K, call, match, fmt, max = ARGV, KEYS, redis.call, string.match, string.format, math.max
-	if A[4] ~= '0' or A[5] ~= '0' or A[11] ~= '0' then return end
+	if A[7] ~= '0' or string.sub(A[4], 1, 2) ~= '00' then return end
 	local lane = call('HMGET', K[2], 'state', 'ramp', 'epoch', 'spent')
 	local now, NOW = A[1], A[1]
 	if now == '' then
@@ -19,14 +19,14 @@ local function fast()
 	if lane[1] and lane[1] ~= 'closed' then return end
 	if lane[2] and lane[2] ~= '0' and now < lane[2] + max(RAMP, 0) then return end
 
-	local groups, ai, n = tonumber(A[15]), 16, 0
+	local groups, ai, n = tonumber(A[10]), 11, 0
 	local longest, at_group, at_kind = 0, 0, 0
-	local LEVEL, HOT, COLD, CHARGED = {0, 0, 0, 0, 0, 0, 0, 0}, {0, 0, 0, 0, 0, 0, 0, 0}, {0, 0, 0, 0, 0, 0, 0, 0}, {0, 0, 0, 0, 0, 0, 0, 0}
-	local HEAD, PACE, PROMISED, ENDED = {0, 0, 0, 0}, {0, 0, 0, 0}, {0, 0, 0, 0}, {0, 0, 0, 0}
+	-- Of each bucket its level if granted, its level now, its limits, what was
+	-- charged; of each group how its reply begins, pace, promised, ended.
+	local B, G = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, {0, 0, 0, 0}
 	for i = 1, groups do
 		local pace, buckets = tonumber(A[ai]), tonumber(A[ai + 1])
-		local v = call('HMGET', K[3 + 2 * i], 'born', 'paused', 'wary', 'spent', 'flow', 'requests', 'requests.limit', 'input',
-			'input.limit', 'output', 'output.limit', 'tokens', 'tokens.limit')
+		local v = call('HMGET', K[3 + 2 * i], 'born', 'paused', 'wary', 'spent', 'flow', 'requests', 'input', 'output', 'tokens')
 		if not v[1] or (v[2] and tonumber(v[2]) > now) or (v[3] and tonumber(v[3]) > now) then return end
 		local running, promised, ended = 0, 0, false
 		if v[5] then
@@ -36,9 +36,8 @@ local function fast()
 		ai = ai + 2
 		for _ = 1, buckets do
 			local k, cost, keep = tonumber(A[ai]), tonumber(A[ai + 1]), A[ai + 3]
-			local hot, cold = v[4 + 2 * k], v[5 + 2 * k]
-			if not hot or not cold then return end
-			local level, at, charged = match(hot, '(%S+) (%S+) (%S+)')
+			if not v[5 + k] then return end
+			local level, at, charged, cold = match(v[5 + k], '(%S+) (%S+) (%S+) (.+)')
 			local limit, cap, depth = match(cold, '(%S+) (%S+) (%S+)')
 			level, at, limit = level + 0, at + 0, limit + 0
 			if cap ~= A[ai + 2] or at > now then return end
@@ -91,33 +90,32 @@ local function fast()
 						if wait > longest then longest, at_group, at_kind = wait, i, k end
 					end
 				end
-				if not (k == 3 and pace > 0) then LEVEL[n + 1] = level - cost else LEVEL[n + 1] = level end
+				if k == 3 and pace > 0 then B[n + 1] = level else B[n + 1] = level - cost end
 			else
-				LEVEL[n + 1] = level
+				B[n + 1] = level
 			end
-			n = n + 1
-			HOT[n], COLD[n], CHARGED[n] = level, cold, charged
-			ai = ai + 4
+			B[n + 2], B[n + 3], B[n + 4] = level, cold, charged
+			n, ai = n + 4, ai + 4
 		end
 		local budget = BUDGET
 		if v[4] and v[4] ~= '0' then budget = fmt('%.17g', BUDGET - v[4]) end
-		HEAD[i] = ' ' .. v[1] .. ' 0 0 ' .. budget .. ' ' .. buckets
-		PACE[i], PROMISED[i], ENDED[i] = running, promised, ended
+		local g = 4 * i
+		G[g - 3], G[g - 2], G[g - 1], G[g] = ' ' .. v[1] .. ' 0 0 ' .. budget .. ' ' .. buckets, running, promised, ended
 	end
-	local granted = longest <= tonumber(A[6])
+	local granted = longest <= tonumber(A[5])
 
 	-- From here on everything is written, if it is granted.
 	local live, epoch, told = call('ZCARD', K[1]), lane[3] or '1', ''
 	if granted then
-		local record, m, income = NOW .. ' ' .. epoch .. ' 0 0 ' .. A[12] .. ' ' .. A[14] .. ' 0', 0, A[14]
-		ai = 16
+		local record, m, income = NOW .. ' ' .. epoch .. ' 0 0 ' .. A[8] .. ' ' .. A[9] .. ' 0', 0, A[9]
+		ai = 11
 		for i = 1, groups do
 			local pace = A[ai]
 			local buckets = tonumber(A[ai + 1])
 			ai = ai + 2
 			for _ = 1, buckets do
-				m = m + 1
-				record = record .. ' ' .. A[ai + 1] .. ' ' .. CHARGED[m] .. ' ' .. (A[ai] == '3' and pace or '0')
+				m = m + 4
+				record = record .. ' ' .. A[ai + 1] .. ' ' .. B[m] .. ' ' .. (A[ai] == '3' and pace or '0')
 				ai = ai + 4
 			end
 		end
@@ -125,23 +123,22 @@ local function fast()
 		call('ZADD', K[3], NOW, A[2] .. ' ' .. epoch .. ' 0 ' .. income)
 		call('PEXPIRE', K[3], 86400000)
 	end
-	ai, n = 16, 0
+	ai, n = 11, 0
 	for i = 1, groups do
 		local pace, pace_text, buckets = A[ai] + 0, A[ai], A[ai + 1] + 0
 		ai = ai + 2
 		local f, w = {'flow', '', false, false, false, false, false, false, false, false}, 2
 		local flow = K[4 + 2 * i]
-		told = told .. HEAD[i]
-		local running, promised = PACE[i], PROMISED[i]
-		if granted and ENDED[i] then
+		told = told .. G[4 * i - 3]
+		local running, promised = G[4 * i - 2], G[4 * i - 1]
+		if granted and G[4 * i] then
 			call('ZREMRANGEBYSCORE', flow, '-inf', NOW)
 			if call('ZCARD', flow) == 0 then running, promised = 0, 0 end
 		end
 		for _ = 1, buckets do
-			n = n + 1
-			local level, charged = HOT[n], CHARGED[n]
+			local level, charged = B[n + 2], B[n + 4]
 			if granted then
-				level = LEVEL[n]
+				level = B[n + 1]
 				local cost = A[ai + 1]
 				if A[ai] == '3' and pace > 0 then
 					if cost ~= '0' then
@@ -159,11 +156,10 @@ local function fast()
 			else
 				level = fmt('%.17g', level)
 			end
-			local hot = level .. ' ' .. NOW .. ' ' .. charged
-			f[w + 1], f[w + 2] = NAMES[A[ai]], hot
-			w = w + 2
-			told = told .. ' ' .. A[ai] .. ' ' .. hot .. ' ' .. COLD[n]
-			ai = ai + 4
+			local text = level .. ' ' .. NOW .. ' ' .. charged .. ' ' .. B[n + 3]
+			f[w + 1], f[w + 2] = NAMES[A[ai]], text
+			told = told .. ' ' .. A[ai] .. ' ' .. text
+			n, w, ai = n + 4, w + 2, ai + 4
 		end
 		if granted then
 			f[2] = fmt('%.17g', running) .. ' ' .. (promised > 1e-4 and fmt('%.17g', promised) or fmt('%.20f', promised))
