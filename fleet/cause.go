@@ -20,6 +20,7 @@ const (
 	CauseNone        Cause = ""
 	CauseTimeout     Cause = "timeout"     // no answer in time: frozen, slow, paused, or the network
 	CauseUnreachable Cause = "unreachable" // no connection
+	CauseTLS         Cause = "tls"         // a certificate that is not trusted, or no TLS there
 	CauseAuth        Cause = "auth"        // user, password or ACL rules
 	CauseReadOnly    Cause = "read-only"   // a replica, or a master that was demoted
 	CauseType        Cause = "wrong-type"  // somebody else's key has one of our names
@@ -77,6 +78,9 @@ func causeOf(err error) Cause {
 	if nerr, ok := errors.AsType[net.Error](err); errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) ||
 		errors.Is(err, redis.ErrPoolTimeout) || ok && nerr.Timeout() {
 		return CauseTimeout
+	}
+	if text := err.Error(); strings.Contains(text, "tls: ") || strings.Contains(text, "x509: ") {
+		return CauseTLS
 	}
 	if _, ok := errors.AsType[*net.OpError](err); ok || errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNREFUSED) ||
 		strings.Contains(err.Error(), "dial") || strings.Contains(err.Error(), "sentinel") || strings.Contains(err.Error(), "connection") {
