@@ -53,7 +53,7 @@ func (x *exchange) readAnswer(at *attempt, o *classify.Outcome) {
 			if f := at.fault(); f == classify.FaultCaller || f == classify.FaultDeadline {
 				o.Fault = f
 			}
-			x.lastErr, x.timedOut = err, timeout(o.Fault)
+			x.lastErr, x.lastFault = err, o.Fault
 			x.resp = nil
 		}
 	}
@@ -72,6 +72,8 @@ func (x *exchange) checkPlain(o *classify.Outcome) error {
 	if !claude.ScanBody(doc).Complete {
 		return ErrTruncated
 	}
+	x.used.Merge([]byte(gjson.GetBytes(doc, "usage").Raw))
+	x.served = gjson.GetBytes(doc, "model").Str
 	if gjson.GetBytes(doc, "type").Str == "error" {
 		o.Fault, o.Error = classify.FaultErrorEvent, claude.ParseError(doc)
 		x.becomes(o.Error.Type.Status(), doc) // should it be the last word: with 200 nobody would see it
@@ -145,6 +147,9 @@ func (x *exchange) deliver(a call.Action) *http.Response {
 	x.setFirstByte(now)
 	if !x.mayResume() {
 		x.body.free() // no further attempt can need it
+		if x.other.on {
+			x.other.back.body.free()
+		}
 	}
 	if x.cur.callers != nil {
 		x.cur.passEarly()
@@ -166,7 +171,7 @@ func (x *exchange) deliver(a call.Action) *http.Response {
 		b.side = newSideReader(resp.Header)
 	}
 	if resp.StatusCode/100 == 2 && !a.Ended {
-		x.machine.Content(x.ctx, now)
+		x.machine.Content(x.ctx, now, x.used)
 	}
 	resp.Body = b
 	x.show("streaming", "", time.Time{})
@@ -218,6 +223,9 @@ func (x *exchange) dress(resp *http.Response, now time.Time, gaveUp bool) {
 	if len(x.trail) > 0 && n != 1 {
 		h[HeaderTrail] = []string{x.trailString()}
 	}
+	if x.other.on {
+		h[HeaderModel] = []string{x.other.to}
+	}
 	h[HeaderQueued] = zero
 	if w := x.machine.Waited(now); w > 0 {
 		h[HeaderQueued] = []string{strconv.FormatInt(w.Milliseconds(), 10)}
@@ -246,7 +254,7 @@ func (x *exchange) refusal(a call.Action) error {
 		Call: x.name, RequestID: x.requestID, Attempts: len(x.trail),
 		Waited: x.machine.Waited(now), Trail: x.trailString(), Err: x.lastErr,
 	}
-	e.refuse(a, x.timedOut)
+	e.refuse(a, x.lastFault)
 	e.RetryAfter = retryAfter(a, now)
 	return e
 }
@@ -254,7 +262,7 @@ func (x *exchange) refusal(a call.Action) error {
 // retryAfter is when asking again may help, with jitter on top, so that those
 // who are refused together do not come back together; 0 if that is unknown.
 func retryAfter(a call.Action, now time.Time) time.Duration {
-	if a.Attempt > 0 || a.RetryAt.IsZero() && a.Hold != call.HoldNone {
+	if a.Attempt > 0 && a.Hold == call.HoldNone || a.RetryAt.IsZero() && a.Hold != call.HoldNone {
 		return 0
 	}
 	left := time.Second // a deadline that was too short: at once would be too short again
@@ -283,6 +291,9 @@ func (x *exchange) end(now time.Time, err error) {
 		return
 	}
 	x.body.close()
+	if x.other.on {
+		x.other.back.body.close()
+	}
 	x.t.exit(x)
 	x.tellNews()
 	if x.leave != nil {

@@ -2,10 +2,12 @@ package evenkeel
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/evenkeel-dev/evenkeel/assemble"
@@ -35,17 +37,16 @@ const maxPassedOn = 256
 type assembly struct {
 	asked []byte // the body as the caller sent it; nil if it can be had again
 	lossy error  // why the answer cannot be had this way; nil
-	usage claude.Usage
 }
 
 // openAssembly has a plain call sent as a stream, if it may be.
 func (x *exchange) openAssembly() {
 	d := &x.desc
 	if !x.s.Stream.Plain || x.req.Method != http.MethodPost || d.path != claude.Messages || d.body.Stream || !d.body.Complete ||
-		!d.rewinds || d.effects || x.s.MaxAttempts == 1 || encoded(x.req.Header) || !x.t.assembles(d.body.Model) {
+		!d.rewinds || d.effects || x.s.MaxAttempts == 1 || encoded(x.req.Header) || !x.t.assembles(x.model()) {
 		return
 	}
-	asked, err := x.body.whole()
+	asked, err := x.body.whole(x.s.Memory)
 	if err != nil {
 		return // the attempt will tell
 	}
@@ -68,13 +69,19 @@ func (t *Transport) assembles(model string) bool {
 // assembles tells that the answer just received is a stream of which a plain
 // one is to be made.
 func (x *exchange) assembles() bool {
-	return x.plain != nil && x.resp.StatusCode/100 == 2 && isEventStream(x.resp.Header) && !encoded(x.resp.Header)
+	return x.plain != nil && x.resp.StatusCode/100 == 2 && isEventStream(x.resp.Header)
 }
 
 // assemble reads the stream to its end and makes of it the answer, or the
 // outcome of an attempt without one.
 func (x *exchange) assemble(at *attempt) {
 	o := &x.held.o
+	if encoded(x.resp.Header) {
+		_ = x.resp.Body.Close()
+		at.end(nil)
+		x.plain.lossy, x.resp = errEncoded, nil
+		return
+	}
 	m := assemble.Message{MaxBytes: maxAssembled}
 	var lost error // why m cannot be had
 	events := stream.NewReader(&living{x.resp.Body, at})
@@ -88,22 +95,28 @@ func (x *exchange) assemble(at *attempt) {
 	}
 	at.arm(time.Now(), limit{after: x.s.Timeouts.Idle, cause: ErrIdle, by: x.machine.Deadline(), late: ErrDeadline})
 	err := x.drain(events, &lost)
-	at.disarm()
 	o.Now = time.Now()
+	if err == nil { // the end mostly comes with the message's, and keeps the connection
+		at.arm(o.Now, limit{after: lingering, cause: errClosed})
+		_, _ = io.Copy(io.Discard, io.LimitReader(x.resp.Body, 4<<10))
+	}
+	at.disarm()
 	_ = x.resp.Body.Close()
 	s := events.State()
-	x.plain.usage = s.Usage
+	x.used, x.served = s.Usage, s.Model
 	var answer []byte
 	if lost == nil && s.Whole() {
-		answer, lost = m.JSON()
+		if answer, lost = m.JSON(); lost == nil {
+			lost = leftOut(&m)
+		}
 	}
 	switch f := at.fault(); {
 	case s.Error.Type != "":
 		o.Fault, o.Error = classify.FaultErrorEvent, s.Error
 		x.becomes(s.Error.Type.Status(), errorOf(events))
-	case answer != nil:
+	case answer != nil && lost == nil:
 		x.becomes(x.resp.StatusCode, answer)
-	case beyondUs(lost):
+	case beyondUs(lost) || lost != nil && s.Whole():
 		x.plain.lossy = lost
 		x.resp = nil
 	case f == classify.FaultCaller || f == classify.FaultDeadline:
@@ -116,19 +129,35 @@ func (x *exchange) assemble(at *attempt) {
 	at.end(nil)
 }
 
-// drain reads events until they end, the message is whole, or it is lost, and
-// returns how the stream ended.
+// lingering is how long the end of a stream is waited for after message_stop. A
+// guess: time for one more packet, and too short to be noticed.
+const lingering = 20 * time.Millisecond
+
+var errEncoded = errors.New("the stream came compressed, though nobody asked")
+
+// drain reads events until they end, the message is whole, or it cannot be
+// assembled however it goes on, and returns how the stream ended.
 func (x *exchange) drain(events *stream.Reader, lost *error) error {
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
 	told := false
-	for *lost == nil && !events.State().Finished {
+	for !beyondUs(*lost) && !events.State().Finished {
 		if _, err := events.Read(*buf); err != nil {
 			return err
 		}
 		if !told && events.State().Content {
 			told = true
-			x.machine.Content(x.ctx, time.Now())
+			x.machine.Content(x.ctx, time.Now(), events.State().Usage)
+		}
+	}
+	return nil
+}
+
+// leftOut tells of an event of an unknown type that must be part of the message.
+func leftOut(m *assemble.Message) error {
+	for _, kind := range m.Unknown() {
+		if strings.HasPrefix(kind, "content_block") || strings.HasPrefix(kind, "message") {
+			return &assemble.UnknownDeltaError{Delta: kind}
 		}
 	}
 	return nil
@@ -143,9 +172,9 @@ func beyondUs(err error) bool {
 // noAnswer makes an attempt one that brought none.
 func (x *exchange) noAnswer(at *attempt, f classify.Fault, err error) {
 	x.held.o.Fault = f
-	x.timedOut, x.resp = timeout(f), nil
+	x.lastFault, x.resp = f, nil
 	switch {
-	case x.timedOut:
+	case timeout(f):
 		x.lastErr = context.Cause(at.ctx)
 	case err == nil || errors.Is(err, io.EOF):
 		x.lastErr = ErrTruncated
@@ -158,6 +187,9 @@ func (x *exchange) noAnswer(at *attempt, f classify.Fault, err error) {
 func errorOf(events *stream.Reader) []byte {
 	event, _ := events.Held()
 	_, data := stream.Fields(event)
+	if !json.Valid(data) {
+		_, data = stream.Fields(errorEvent(events.State().Error.Type, CodeGaveUp, "The API ended the stream with an error that cannot be read.", ""))
+	}
 	return append([]byte(nil), data...)
 }
 
@@ -183,8 +215,8 @@ func (x *exchange) passOn() call.Action {
 	now, a := x.held.o.Now, x.plain
 	x.plain = nil
 	x.body.kept, x.body.isKept = a.asked, a.asked != nil
-	if unknown, ok := errors.AsType[*assemble.UnknownDeltaError](a.lossy); ok && x.t.passOn(x.desc.body.Model) {
-		x.emit(observe.Event{Kind: observe.PassedOn, Time: now, Reason: string(classify.NotAssembled), State: unknown.Delta})
+	if unknown, ok := errors.AsType[*assemble.UnknownDeltaError](a.lossy); ok && x.t.passOn(x.model()) {
+		x.emit(observe.Event{Kind: observe.PassedOn, Time: now, Model: x.model(), Reason: string(classify.NotAssembled), State: unknown.Delta})
 	}
 	x.lastErr = a.lossy
 	v := classify.Verdict{Action: classify.Again, Reason: classify.NotAssembled, Settle: classify.Settle}

@@ -49,23 +49,43 @@ func (p *payload) open(r *http.Request, l *ledger, m Memory) error {
 		return nil
 	}
 	if r.ContentLength > m.Body {
-		p.rest = p.orig
-		return nil
+		return p.look(r.ContentLength)
 	}
 	return p.read(r.ContentLength, m)
+}
+
+// firstBytes is how much of a body is read in one go, and how much is looked at
+// of one that is not kept.
+const firstBytes = int64(64 << 10)
+
+// look reads the beginning of a body that passes once. Who cannot be kept must
+// still be known: a call without a model would go past the limits. It is held
+// beyond the bound, which is overdrawn by that much for each such call.
+func (p *payload) look(announced int64) error {
+	size := firstBytes
+	if announced >= 0 {
+		size = min(size, announced)
+	}
+	p.ledger.used.Add(size)
+	p.held += size
+	buf := make([]byte, size)
+	n, err := io.ReadFull(p.orig, buf)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
+	}
+	p.kept, p.rest = buf[:n], p.orig
+	return nil
 }
 
 // read keeps the body, growing with the bytes received and not with what the
 // caller has announced.
 func (p *payload) read(announced int64, m Memory) error {
-	const first = int64(64 << 10)
-	size := min(first, m.Body)
+	size := min(firstBytes, m.Body)
 	if announced >= 0 {
 		size = min(size, announced)
 	}
 	if !p.grow(size, m) {
-		p.rest = p.orig
-		return nil
+		return p.look(announced)
 	}
 	buf := make([]byte, 0, size+1) // one more, so that the end is seen without growing
 	for {
@@ -116,9 +136,9 @@ func (p *payload) describe(f func(io.Reader)) {
 	}
 }
 
-// whole returns the body that attempts send, which must rewind. It is not to
-// be changed.
-func (p *payload) whole() ([]byte, error) {
+// whole returns the body that attempts send, which must rewind and be no larger
+// than one that is kept. It is not to be changed.
+func (p *payload) whole(m Memory) ([]byte, error) {
 	if p.isKept || p.again == nil {
 		return p.kept, nil
 	}
@@ -127,8 +147,14 @@ func (p *payload) whole() ([]byte, error) {
 		return nil, err
 	}
 	defer body.Close()
-	return io.ReadAll(body)
+	b, err := io.ReadAll(io.LimitReader(body, m.Body+1))
+	if err == nil && int64(len(b)) > m.Body {
+		err = errLarge
+	}
+	return b, err
 }
+
+var errLarge = errors.New("body is larger than one that is kept")
 
 // replace makes further attempts send another body.
 func (p *payload) replace(body []byte) {

@@ -8,6 +8,7 @@ import (
 	"github.com/evenkeel-dev/evenkeel/backoff"
 	"github.com/evenkeel-dev/evenkeel/call"
 	"github.com/evenkeel-dev/evenkeel/observe"
+	"github.com/evenkeel-dev/evenkeel/tokens"
 )
 
 // Config configures a [Transport]. The zero value is a working configuration:
@@ -41,9 +42,30 @@ type Config struct {
 
 	Timeouts Timeouts
 	Breaker  Breaker
+	Limits   Limits
 	Queue    Queue
 	Stream   Stream
 	Memory   Memory
+
+	// Concurrency bounds how many attempts are in flight to one upstream and
+	// model. The zero value bounds nothing until the upstream is overloaded by
+	// us, and then finds out how many it takes.
+	Concurrency Concurrency
+
+	// Fallback names models that answer for others: where the breaker of a call's
+	// model is open, or what it would have to wait for is later than its deadline
+	// or max-wait allow, its request goes to the first of them that covers the
+	// model, once, if nothing in it but the model must be changed for that
+	// (package fallback). Such an answer carries the header evenkeel-model. If
+	// the other model brings none, the call ends as it would have without. nil
+	// means none: another model has other prices, and other answers.
+	Fallback []Fallback
+
+	// Counter counts the input tokens of messages before they are sent. nil
+	// means estimates of our own (package tokens), which take microseconds
+	// and learn from answers. One that asks the network is waited for, two
+	// seconds at most.
+	Counter tokens.Counter
 
 	// Log receives one WARN before each wait (at most one per model and
 	// second), one line per finished call, and refusals with a count. It is
@@ -54,8 +76,11 @@ type Config struct {
 	// Observer receives every event, on the calling goroutine. nil for none.
 	Observer observe.Observer
 
-	// Admission decides when attempts may be sent. nil means one in memory,
-	// for this Transport alone. One given here is kept across Reconfigure.
+	// Admission decides when attempts may be sent. nil means one in memory, for
+	// this Transport alone, made of RetryBudget, Breaker, Limits, Concurrency
+	// and Queue. One given here brings its own of these, is kept across
+	// Reconfigure, and may be given to several Transports: they then share
+	// limits, breakers and budgets.
 	Admission call.Admission
 }
 
@@ -70,8 +95,19 @@ type Timeouts struct {
 // Breaker configures the circuit breakers, one per upstream, path class and model.
 type Breaker = call.BreakerConfig
 
-// Queue bounds the calls that are held: by an open breaker, an empty budget or
-// a pause after a 429. Calls in their backoff are bounded by the budget.
+// Limits says what is known of the limits per minute before any answer has
+// told. The zero value learns them all: nothing need be configured.
+type Limits = call.Limits
+
+// Rates are limits per minute of requests, input and output tokens.
+type Rates = call.Rates
+
+// Concurrency bounds the attempts in flight.
+type Concurrency = call.Concurrency
+
+// Queue bounds the calls that are held: by a limit, an open breaker, an upstream
+// that takes no more, an empty budget or a pause after a 429. Calls in their
+// backoff are bounded by the budget.
 type Queue struct {
 	Depth   int           // 0 means 1,000
 	MaxWait time.Duration // of interactive calls; 0 means 30 s; the others wait as long as their deadline allows

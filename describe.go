@@ -13,6 +13,7 @@ import (
 	"github.com/evenkeel-dev/evenkeel/call"
 	"github.com/evenkeel-dev/evenkeel/classify"
 	"github.com/evenkeel-dev/evenkeel/claude"
+	"github.com/evenkeel-dev/evenkeel/tokens"
 )
 
 // plainPerToken is how much longer the headers of a plain answer may take per
@@ -38,11 +39,16 @@ type description struct {
 	repeat   bool // the caller's own retry
 	rewinds  bool // the body can be sent again
 	upstream string
+
+	workspace string // that the request names
+	caller    call.Caller
+	scan      tokens.Scan     // of the body
+	estimate  tokens.Estimate // of its input
 }
 
 // headers reads what the caller's header fields say. The error is for the
 // caller: a field that cannot be read is a mistake, not a default.
-func (d *description) headers(r *http.Request, seed maphash.Seed) error {
+func (d *description) headers(r *http.Request) error {
 	h := r.Header
 	d.path = claude.PathOf(r.Method, r.URL.Path)
 	d.upstream = r.URL.Host
@@ -81,6 +87,8 @@ func (d *description) headers(r *http.Request, seed maphash.Seed) error {
 	if c := claude.Credential(h); c != "" {
 		d.scope = strconv.FormatUint(maphash.String(seed, c), 36)
 	}
+	d.workspace = field(h, claude.HeaderWorkspaceID)
+	d.describeCaller(r.Context())
 	return nil
 }
 
@@ -126,10 +134,10 @@ func validTag(s string) bool {
 	return true
 }
 
-// scan reads the facts in the body. A compressed body is decoded for this
+// read reads the facts in the body, and estimates the tokens of a message. A compressed body is decoded for this
 // only, and up to a bound: it may be a bomb. What cannot be read stays
 // unknown; whether it is an error is for the API to say.
-func (d *description) scan(body io.Reader, encoding string) {
+func (d *description) read(body io.Reader, encoding string, e *tokens.Estimator) {
 	if d.path != claude.Messages && d.path != claude.CountTokens {
 		return
 	}
@@ -144,8 +152,9 @@ func (d *description) scan(body io.Reader, encoding string) {
 	default:
 		return
 	}
-	s := scanners.Get().(*claude.Scanner)
-	*s = claude.Scanner{}
+	s := scanners.Get().(*scanner)
+	s.facts, s.counts = claude.Scanner{}, d.path == claude.Messages
+	s.tokens.Reset("")
 	defer scanners.Put(s)
 	if w, ok := body.(io.WriterTo); ok {
 		_, _ = w.WriteTo(s) // a bytes.Reader hands over what it has: no copy
@@ -154,11 +163,35 @@ func (d *description) scan(body io.Reader, encoding string) {
 		_, _ = io.CopyBuffer(s, body, *buf)
 		buffers.Put(buf)
 	}
-	d.body = s.Body()
+	d.body = s.facts.Body()
+	if s.counts {
+		d.scan, d.estimate = s.tokens.Scan(), e.Estimate(&s.tokens, time.Now())
+	}
 }
 
-// scanners lends out scanners: they hold half a kilobyte and no pointer.
-var scanners = sync.Pool{New: func() any { return new(claude.Scanner) }}
+// scanner reads what is needed of a body in one pass.
+type scanner struct {
+	facts  claude.Scanner
+	tokens tokens.Scanner
+	counts bool
+}
+
+// Write implements [io.Writer]. The body is taken in pieces that the second
+// scanner still finds in the processor's cache.
+func (s *scanner) Write(p []byte) (int, error) {
+	for rest := p; len(rest) > 0; {
+		piece := rest[:min(len(rest), 64<<10)]
+		rest = rest[len(piece):]
+		_, _ = s.facts.Write(piece)
+		if s.counts {
+			_, _ = s.tokens.Write(piece)
+		}
+	}
+	return len(p), nil
+}
+
+// scanners lends out scanners of some 17 KB.
+var scanners = sync.Pool{New: func() any { return new(scanner) }}
 
 // maxDecoded bounds what is decoded of a compressed body to describe it.
 const maxDecoded = 64 << 20

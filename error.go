@@ -14,12 +14,15 @@ type Code string
 
 // The codes of calls that end without an answer from upstream.
 const (
-	CodeUnreachable Code = "EK-UPSTREAM-UNREACHABLE" // no connection, or it broke before an answer
+	CodeUnreachable Code = "EK-UPSTREAM-UNREACHABLE" // no connection, or it broke before an answer began
 	CodeTimeout     Code = "EK-UPSTREAM-TIMEOUT"     // no first byte in time
 	CodeBreaker     Code = "EK-BREAKER-OPEN"         // the upstream is failing; waiting would not fit
 	CodeQueueFull   Code = "EK-QUEUE-FULL"           // too many calls wait already
 	CodeMaxWait     Code = "EK-MAX-WAIT"             // the wait is longer than the caller or its class allows
 	CodeDeadline    Code = "EK-DEADLINE"             // the caller's deadline cannot be met
+	CodeLimit       Code = "EK-LIMIT"                // a limit of the organisation, known before sending, is used up for longer than the call may wait
+	CodeLimitSize   Code = "EK-LIMIT-SIZE"           // the call is larger than the limit itself: no wait helps
+	CodeCrowded     Code = "EK-UPSTREAM-CROWDED"     // the upstream is overloaded, and as many calls are in flight as it takes
 	CodePaused      Code = "EK-LIMIT-PAUSE"          // a 429 named a time for everyone in this scope
 	CodeDraining    Code = "EK-DRAINING"             // a gateway is going away; the Transport itself never says so
 	CodeBadHeader   Code = "EK-HEADER"               // an evenkeel- header that cannot be read
@@ -77,6 +80,9 @@ var (
 	ErrMaxWait     = errors.New("wait is longer than allowed")
 	ErrDeadline    = errors.New("deadline cannot be met")
 	ErrPaused      = errors.New("paused by a rate limit")
+	ErrLimit       = errors.New("rate limit is used up")
+	ErrLimitSize   = errors.New("larger than the rate limit itself")
+	ErrCrowded     = errors.New("upstream takes no more calls at once")
 	ErrFirstByte   = errors.New("no first byte in time")
 	ErrIdle        = errors.New("no byte of the answer in time")
 	ErrContent     = errors.New("no content of the answer in time")

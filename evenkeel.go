@@ -30,6 +30,7 @@ const (
 	HeaderAttempts = "Evenkeel-Attempts"  // attempts made
 	HeaderQueued   = "Evenkeel-Queued-Ms" // time the call waited in all
 	HeaderTrail    = "Evenkeel-Trail"     // where there was more than one attempt: 529@0ms 200@2.1s
+	HeaderModel    = "Evenkeel-Model"     // the model that was asked, on an answer of another than the request names
 	HeaderReason   = "Evenkeel-Reason"    // EK- code, on answers of our own and where we gave up
 	HeaderResumed  = "Evenkeel-Resumed"   // trailer: 1 after a stream that broke and was gone on with
 )

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/evenkeel-dev/evenkeel/call"
+	"github.com/evenkeel-dev/evenkeel/classify"
 	"github.com/evenkeel-dev/evenkeel/claude"
 	"github.com/evenkeel-dev/evenkeel/observe"
 )
@@ -25,7 +26,10 @@ func (x *exchange) emit(e observe.Event) {
 		e.Time = time.Now()
 	}
 	e.Call, e.Upstream, e.Path = x.name, x.desc.upstream, x.desc.path.String()
-	e.Model, e.Tag, e.Stream = x.desc.body.Model, x.desc.tag, x.desc.body.Stream
+	e.Model, e.Tag, e.Stream = cmp.Or(e.Model, x.desc.body.Model), x.desc.tag, x.desc.body.Stream
+	if x.other.on {
+		e.Fallback = x.other.to
+	}
 	e.MaxAttempts = cmp.Or(x.s.MaxAttempts, 6)
 	e.RequestID = x.requestID
 	for _, o := range x.s.observers {
@@ -35,15 +39,18 @@ func (x *exchange) emit(e observe.Event) {
 
 // tellNews tells of a breaker that has moved under this call.
 func (x *exchange) tellNews() {
-	if state, moved := x.machine.News(); moved {
-		x.emit(observe.Event{Kind: observe.BreakerMoved, State: state})
+	if key, state, moved := x.machine.News(); moved {
+		x.emit(observe.Event{Kind: observe.BreakerMoved, Model: key.Model, State: state})
 	}
 }
 
 // show sets what a snapshot tells of this call.
 func (x *exchange) show(phase, reason string, until time.Time) {
 	x.mu.Lock()
-	x.phase, x.reason, x.until, x.attempts = phase, reason, until, len(x.trail)
+	x.phase, x.reason, x.until, x.attempts, x.instead = phase, reason, until, len(x.trail), ""
+	if x.other.on {
+		x.instead = x.other.to
+	}
 	x.mu.Unlock()
 }
 
@@ -70,8 +77,8 @@ func (t *Transport) Snapshot() observe.Snapshot {
 		}
 		s.Calls = append(s.Calls, c)
 	}
-	if memory := t.memory.Load(); memory != nil {
-		s.Breakers = memory.Lanes(s.Time)
+	if memory, ok := t.settings.Load().admission.(*call.Memory); ok {
+		s.Breakers, s.Limits = memory.Lanes(s.Time), memory.Limits(s.Time)
 	}
 	return s
 }
@@ -80,19 +87,16 @@ func (x *exchange) snapshot() observe.Call {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return observe.Call{
-		ID: x.name, Model: x.desc.body.Model, Tag: x.desc.tag, Phase: x.phase, Reason: x.reason,
+		ID: x.name, Model: x.desc.body.Model, Fallback: x.instead, Tag: x.desc.tag, Phase: x.phase, Reason: x.reason,
 		Arrived: x.arrived, Until: x.until, Attempt: x.attempts,
 	}
 }
 
 // refuse fills in what kind of end it is: which code, and which answer a
-// gateway gives for it.
-func (e *Error) refuse(a call.Action, timedOut bool) {
-	if e.Attempts > 0 {
-		e.Code, e.Kind, e.Status = CodeUnreachable, claude.API, 502
-		if timedOut {
-			e.Code, e.Kind, e.Status = CodeTimeout, claude.Timeout, 504
-		}
+// gateway gives for it. last is the fault of the last attempt, if one was made.
+func (e *Error) refuse(a call.Action, last classify.Fault) {
+	if e.Attempts > 0 && a.Hold == call.HoldNone {
+		e.fail(last)
 		return
 	}
 	e.Kind, e.Status = claude.RateLimit, 429
@@ -103,9 +107,29 @@ func (e *Error) refuse(a call.Action, timedOut bool) {
 		e.Code, e.Err = CodeQueueFull, ErrQueueFull
 	case call.HoldPause:
 		e.Code, e.Err = CodePaused, ErrPaused
+	case call.HoldLimit, call.HoldLearn, call.HoldTurn:
+		e.Code, e.Err = CodeLimit, ErrLimit
+	case call.HoldSize:
+		e.Code, e.Kind, e.Status, e.Err = CodeLimitSize, claude.InvalidRequest, 400, ErrLimitSize
+	case call.HoldSlot:
+		e.Code, e.Kind, e.Status, e.Err = CodeCrowded, claude.Overloaded, 529, ErrCrowded
 	case call.HoldBudget, call.HoldBackoff:
 		e.Code, e.Err = CodeMaxWait, ErrMaxWait
 	default:
 		e.Code, e.Err = CodeDeadline, ErrDeadline
+	}
+}
+
+// fail fills in the end of a call whose attempts were made and brought nothing.
+// An upstream that was reached and broke off is not one that is out of reach:
+// whoever is told so looks for the fault in the wrong place.
+func (e *Error) fail(last classify.Fault) {
+	switch {
+	case timeout(last):
+		e.Code, e.Kind, e.Status = CodeTimeout, claude.Timeout, 504
+	case last == classify.FaultCut:
+		e.Code, e.Kind, e.Status = CodeStreamCut, claude.API, 502
+	default:
+		e.Code, e.Kind, e.Status = CodeUnreachable, claude.API, 502
 	}
 }

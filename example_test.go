@@ -9,6 +9,7 @@ import (
 
 	"github.com/evenkeel-dev/evenkeel"
 	"github.com/evenkeel-dev/evenkeel/backoff"
+	"github.com/evenkeel-dev/evenkeel/call"
 	"github.com/evenkeel-dev/evenkeel/sim"
 )
 
@@ -24,6 +25,26 @@ func message(to string) *http.Request {
 	r.Header.Set("X-Api-Key", "key")
 	r.Header.Set("Anthropic-Version", "2023-06-01")
 	return r
+}
+
+// Where a model is limited for longer than the caller can wait, another answers.
+func ExampleFallback() {
+	api := sim.NewScript(sim.Reply{Status: 429, Header: map[string]string{"Retry-After": "300"}}, sim.Reply{Status: 200})
+	t, err := evenkeel.New(evenkeel.Config{
+		Base:     api,
+		Fallback: []evenkeel.Fallback{{From: "claude-haiku-*", To: "claude-sonnet-5-5"}},
+	})
+	if err != nil {
+		panic(err)
+	}
+	defer func() { _ = t.Close() }()
+	resp, err := t.Client().Do(message("https://api.anthropic.com"))
+	if err != nil {
+		panic(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	fmt.Println(resp.StatusCode, "by", resp.Header.Get(evenkeel.HeaderModel))
+	// Output: 200 by claude-sonnet-5-5
 }
 
 // A Transport turns two overloaded answers into one slow success.
@@ -83,4 +104,28 @@ func ExampleConfig() {
 	// Output:
 	// evenkeel: Config.MaxAttempts is -1, want 0 or more
 	// evenkeel: Config.LongestWait is -1s, want 0s or more
+}
+
+// Transports that are given the same Admission draw on the same limits, and
+// share breakers, budgets and the queue.
+func ExampleConfig_admission() {
+	shared := call.NewMemory(call.MemoryConfig{
+		Limits: evenkeel.Limits{Models: map[string]evenkeel.Rates{"claude-haiku-5-5": {RPM: 60}}},
+	})
+	api := sim.New(sim.Config{})
+	for range 2 {
+		t, err := evenkeel.New(evenkeel.Config{Base: api, Admission: shared})
+		if err != nil {
+			panic(err)
+		}
+		defer func() { _ = t.Close() }()
+		resp, err := t.Client().Do(message("https://api.anthropic.com"))
+		if err != nil {
+			panic(err)
+		}
+		_ = resp.Body.Close()
+	}
+	now := time.Now()
+	fmt.Println(len(shared.Limits(now)), "limit, and a breaker that has seen", shared.Lanes(now)[0].Calls, "calls")
+	// Output: 1 limit, and a breaker that has seen 2 calls
 }

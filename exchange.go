@@ -29,10 +29,10 @@ type exchange struct {
 	held    holding
 	resumed resumption
 	plain   *assembly // nil unless the call is plain and sent as a stream
+	other   diversion
 	id      call.ID
 	name    string // evenkeel-id
 	arrived time.Time
-	total   time.Time // by when the first content must be there; zero for never
 	prev    *exchange // ring of live calls, guarded by Transport.mu
 	next    *exchange
 	desc    description
@@ -44,10 +44,12 @@ type exchange struct {
 	cur       *attempt
 	resp      *http.Response // answer of the current attempt
 	stored    *http.Response // last error answer of an earlier one; its body is in memory
+	used      claude.Usage   // of the current attempt, as far as it has told
+	served    string         // the model that its answer names
 	lastErr   error          // of the last attempt that brought no answer
 	requestID string
-	bodyErr   error // of the caller's body, where that ended the call
-	timedOut  bool  // the last attempt that brought no answer met a limit of ours
+	bodyErr   error          // of the caller's body, where that ended the call
+	lastFault classify.Fault // its fault
 
 	// Places for what nearly every call needs one of, so that it costs no
 	// allocation of its own.
@@ -59,6 +61,7 @@ type exchange struct {
 	mu        sync.Mutex // guards what Snapshot reads, and the end of the body
 	phase     string
 	reason    string
+	instead   string // the model that attempts go to, if it is not the one asked for
 	until     time.Time
 	attempts  int
 	firstByte time.Duration
@@ -69,11 +72,12 @@ type exchange struct {
 type step struct {
 	at   time.Duration // since the call's arrival
 	what string        // status, or reason where there was none
+	to   string        // the model, if it is not the one asked for
 }
 
 // open describes the call and makes its machine.
 func (x *exchange) open() error {
-	if err := x.desc.headers(x.req, x.t.seed); err != nil {
+	if err := x.desc.headers(x.req); err != nil {
 		if own, ok := errors.AsType[*Error](err); ok {
 			own.Call = x.name
 		}
@@ -87,7 +91,9 @@ func (x *exchange) open() error {
 		return x.badBody(err)
 	}
 	x.desc.rewinds = x.body.rewinds()
-	x.body.describe(func(r io.Reader) { x.desc.scan(r, field(x.req.Header, "Content-Encoding")) })
+	x.body.describe(func(r io.Reader) {
+		x.desc.read(r, field(x.req.Header, "Content-Encoding"), x.t.estimator(x.desc.upstream))
+	})
 	x.desc.describeEffects(x.req.Method)
 	x.machine.Init(x.s.policy, x.s.admission, x.call())
 	x.openAssembly()
@@ -107,10 +113,10 @@ func (x *exchange) call() call.Call {
 		Key:   call.Key{Upstream: d.upstream, Path: d.path, Model: d.body.Model},
 		Scope: d.scope, Class: d.class, Arrived: x.arrived,
 		MaxWait: d.maxWait, Once: !d.rewinds, Repeat: d.repeat, Fast: d.body.Fast,
+		Caller: d.caller, Cost: x.cost(), Spare: x.spare(),
 	}
 	if d.path != claude.Other { // the rest is relayed without a total limit
-		x.total = x.arrived.Add(max(x.s.Timeouts.Total, d.firstByte(x.req.Method, x.s.Timeouts)))
-		c.Deadline = x.total
+		c.Deadline = x.arrived.Add(max(x.s.Timeouts.Total, d.firstByte(x.req.Method, x.s.Timeouts)))
 	}
 	c.Deadline = sooner(c.Deadline, d.timeout, x.arrived)
 	if at, ok := x.req.Context().Deadline(); ok {
@@ -162,6 +168,9 @@ func (x *exchange) run() (*http.Response, error) {
 func (x *exchange) perform(now time.Time, a call.Action) (*http.Response, error) {
 	for {
 		x.tellNews()
+		if x.other.on && !x.machine.Diverted() && !x.resumed.done {
+			x.comeBack()
+		}
 		switch a.Kind {
 		case call.Wait:
 			if !x.wait(x.ctx, a) {
@@ -175,6 +184,9 @@ func (x *exchange) perform(now time.Time, a call.Action) (*http.Response, error)
 				return x.early(), nil
 			}
 			a = x.conclude()
+		case call.Offer:
+			a = x.offer(a)
+			now = time.Now()
 		case call.Deliver:
 			return x.deliver(a), nil
 		case call.Return:
@@ -225,7 +237,7 @@ func (x *exchange) attempt(start time.Time, a call.Action) bool {
 		at = new(attempt) // hooks of the one before may still be called
 	}
 	at.begin(x.ctx)
-	x.cur, x.resp = at, nil
+	x.cur, x.resp, x.used, x.served = at, nil, claude.Usage{}, ""
 	resp, err := x.send(at, start) //nolint:bodyclose // handed to the caller, kept, or closed when it is judged
 	now := time.Now()
 	x.held = holding{start: start, probe: a.Probe}
@@ -235,11 +247,12 @@ func (x *exchange) attempt(start time.Time, a call.Action) bool {
 		o.Fault = at.fault()
 		o.SinceByte = now.Sub(start)
 		x.bodyErr = x.body.callersFault(err)
-		x.lastErr, x.timedOut = x.causeOf(at, err), timeout(o.Fault)
+		x.lastErr, x.lastFault = x.causeOf(at, err), o.Fault
 		at.end(nil)
 		return true
 	}
 	x.resp = resp
+	x.machine.Answered(x.ctx, now, resp.StatusCode, resp.Header)
 	o.Status, o.Header = resp.StatusCode, resp.Header
 	if id := field(resp.Header, claude.HeaderRequestID); id != "" {
 		x.requestID = id
@@ -312,7 +325,11 @@ func (x *exchange) note(start, now time.Time, o classify.Outcome, v classify.Ver
 	if o.Status != 0 && o.Fault == classify.NoFault {
 		what = strconv.Itoa(o.Status)
 	}
-	x.trail = append(x.trail, step{start.Sub(x.arrived), what})
+	s := step{at: start.Sub(x.arrived), what: what}
+	if x.other.on {
+		s.to = x.other.to
+	}
+	x.trail = append(x.trail, s)
 	x.emit(observe.Event{
 		Kind: observe.AttemptDone, Time: now, Attempt: len(x.trail), Status: o.Status,
 		Reason: string(v.Reason), Took: now.Sub(start), Probe: probe,
@@ -322,16 +339,25 @@ func (x *exchange) note(start, now time.Time, o classify.Outcome, v classify.Ver
 // keepAnswer stores the answer of the attempt just judged, if it brought one,
 // as the call's last answer.
 func (x *exchange) keepAnswer() {
-	if x.resp == nil {
-		return
+	switch {
+	case x.resp == nil:
+	case x.other.on:
+		x.discard() // an error of a model that the caller has not asked is none of its
+	default:
+		x.store(x.resp)
+		x.resp = nil
 	}
-	if long, ok := x.resp.Body.(*longBody); ok {
+}
+
+// store makes resp the call's last answer.
+func (x *exchange) store(resp *http.Response) {
+	if long, ok := resp.Body.(*longBody); ok {
 		_ = long.Close()
-		x.resp.Body = newBytes(long.head)
-		x.resp.ContentLength = int64(len(long.head))
-		x.resp.Header.Del("Content-Length")
+		resp.Body = newBytes(long.head)
+		resp.ContentLength = int64(len(long.head))
+		resp.Header.Del("Content-Length")
 	}
-	x.stored, x.resp = x.resp, nil
+	x.stored = resp
 }
 
 func (x *exchange) lastStatus() int {
@@ -342,7 +368,8 @@ func (x *exchange) lastStatus() int {
 	return 0
 }
 
-// trailString is evenkeel-trail: each attempt's outcome and when it was sent.
+// trailString is evenkeel-trail: each attempt's outcome, when it was sent, and
+// to which model if not to the one asked for.
 func (x *exchange) trailString() string {
 	var b strings.Builder
 	for i, s := range x.trail {
@@ -352,6 +379,10 @@ func (x *exchange) trailString() string {
 		b.WriteString(s.what)
 		b.WriteByte('@')
 		b.WriteString(short(s.at))
+		if s.to != "" {
+			b.WriteByte('/')
+			b.WriteString(s.to)
+		}
 	}
 	return b.String()
 }

@@ -6,14 +6,16 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/evenkeel-dev/evenkeel/classify"
 	"github.com/evenkeel-dev/evenkeel/claude"
+	"github.com/evenkeel-dev/evenkeel/stream"
 )
 
 // The codes of streams that end in an error event of ours.
 const (
-	CodeStreamCut  Code = "EK-STREAM-CUT"  // the stream ended before the message did
+	CodeStreamCut  Code = "EK-STREAM-CUT"  // the answer ended before the message did: after content, or at each attempt
 	CodeStreamIdle Code = "EK-STREAM-IDLE" // no byte came for longer than the idle limit
 )
 
@@ -73,16 +75,37 @@ func (x *exchange) failed(err error) []byte {
 	return errorEvent(e.Kind, e.Code, e.Error(), x.requestID)
 }
 
-// lateAnswer is the error event of an answer other than a stream that came
-// after the headers were out: the API's own error, if it is one.
-func lateAnswer(resp *http.Response, requestID string) []byte {
-	head, _ := io.ReadAll(io.LimitReader(resp.Body.(*body).src, errorBody)) // as far as it goes
+// lateAnswer is the error event of an answer that is not the stream which was
+// promised when the headers went out: the API's own error, if it is one.
+func (x *exchange) lateAnswer(resp *http.Response) []byte {
+	b := resp.Body.(*body)
+	if b.at != nil {
+		b.at.arm(time.Now(), limit{after: x.s.Timeouts.Idle, cause: ErrIdle, by: x.machine.Deadline(), late: ErrContent})
+		defer b.at.disarm()
+	}
+	head, _ := io.ReadAll(io.LimitReader(b.src, errorBody)) // as far as it goes
 	head = decoded(resp.Header, head)
+	if isEventStream(resp.Header) {
+		head = errorIn(head)
+	}
 	if claude.ParseError(head).Type != "" && json.Valid(head) {
 		var line bytes.Buffer
 		if json.Compact(&line, head) == nil { // an event's data is one line
 			return frame(line.Bytes())
 		}
 	}
-	return errorEvent(claude.API, CodeGaveUp, "The API answered "+resp.Status+" without a stream.", requestID)
+	return errorEvent(claude.API, CodeGaveUp, "The API answered "+resp.Status+" without a stream.", x.requestID)
+}
+
+// errorIn is the data of the error event that ends a stream; nil if none does.
+func errorIn(events []byte) []byte {
+	r := stream.NewReader(bytes.NewReader(events))
+	r.Withhold = true
+	_, _ = io.Copy(io.Discard, r) // it is in memory
+	if r.State().Error.Type == "" {
+		return nil
+	}
+	event, _ := r.Held()
+	_, data := stream.Fields(event)
+	return data
 }

@@ -24,9 +24,12 @@ import (
 //	      ├──────────────────────► Deliver     │
 //	      │ failure                            │
 //	      ├──────────────────────► Judge       ├─ failure ─► Judge ─► Wait, Send, …
-//	      │ holdTime, or the caller's deadline │
+//	      │ holdTime                           │
 //	      └──────────────────────► early ──────┘  (in body.Read; what then is no
 //	                                               stream becomes an error event)
+//
+// Headers are no beginning of an answer: the caller's deadline holds until there
+// is content, whether they are out or not.
 
 // holdTime is how long headers wait for content (design §7). A guess between
 // what a person notices and the median first token, which takes 4 s.
@@ -54,15 +57,11 @@ func (x *exchange) holds() bool {
 func (x *exchange) hold(at *attempt) bool {
 	h := &x.held
 	h.events = x.events(at)
-	at.arm(time.Now(), limit{after: x.s.Timeouts.Idle, cause: ErrIdle, by: x.total, late: ErrContent})
+	at.arm(time.Now(), limit{after: x.s.Timeouts.Idle, cause: ErrIdle, by: x.machine.Deadline(), late: ErrContent})
 	if x.out {
 		h.err = h.events.Hold()
 		at.disarm()
 		return true
-	}
-	patience := holdTime
-	if d := x.machine.Deadline(); !d.IsZero() {
-		patience = min(patience, time.Until(d))
 	}
 	h.done = make(chan struct{})
 	go func() {
@@ -70,7 +69,7 @@ func (x *exchange) hold(at *attempt) bool {
 		h.err = h.events.Hold()
 		at.disarm()
 	}()
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(holdTime)
 	defer timer.Stop()
 	select {
 	case <-h.done:
@@ -101,6 +100,7 @@ func (x *exchange) unhold(at *attempt) {
 	h := &x.held
 	o, s := &h.o, h.events.State()
 	o.Now = time.Now()
+	x.used, x.served = s.Usage, s.Model
 	if h.err == nil {
 		return
 	}
@@ -133,10 +133,11 @@ func (x *exchange) keepEvents(at *attempt, f classify.Fault) {
 		} else {
 			x.resp.Body = newBytes(events)
 			x.resp.ContentLength = -1
+			delete(x.resp.Header, "Content-Length")
 		}
 	} else {
-		x.lastErr, x.timedOut = ErrTruncated, timeout(f)
-		if x.timedOut {
+		x.lastErr, x.lastFault = ErrTruncated, f
+		if timeout(f) {
 			x.lastErr = context.Cause(at.ctx)
 		} else if !errors.Is(h.err, io.EOF) {
 			x.lastErr = redacted(h.err)
@@ -151,7 +152,7 @@ func (x *exchange) keepEvents(at *attempt, f classify.Fault) {
 func (x *exchange) early() *http.Response {
 	now := time.Now()
 	x.out = true
-	x.machine.HeadersOut(x.total)
+	x.machine.HeadersOut()
 	x.ctx, x.leave = context.WithCancelCause(x.req.Context())
 	x.setFirstByte(now)
 	resp := *x.resp // the attempt may yet lose its own
@@ -161,7 +162,7 @@ func (x *exchange) early() *http.Response {
 	x.dress(&resp, now, false)
 	x.announce(&resp)
 	b := &x.answer
-	b.x, b.at, b.src, b.status, b.late = x, x.cur, x.resp.Body, resp.StatusCode, true
+	b.at, b.src, b.status, b.late = x.cur, x.resp.Body, resp.StatusCode, true
 	x.show("streaming", "", time.Time{})
 	resp.Body = b
 	return &resp
@@ -184,8 +185,20 @@ func (b *body) abandon() {
 	x := b.x
 	<-x.held.done
 	x.unhold(x.cur)
-	_, err := x.perform(time.Now(), x.judge()) //nolint:bodyclose // there is none: the caller has left
+	_, err := x.perform(time.Now(), x.judge()) //nolint:bodyclose // it is b
+	if err == nil {                            // content had come when the caller left
+		b.drop()
+		_ = b.finish(errClosed, 0)
+	}
 	x.end(time.Now(), err)
+}
+
+// drop lets go of an answer that nobody will read.
+func (b *body) drop() {
+	if b.at != nil {
+		b.at.end(errClosed)
+	}
+	_ = b.src.Close()
 }
 
 // judge has the outcome of the current attempt judged.
@@ -193,5 +206,6 @@ func (x *exchange) judge() call.Action {
 	h := &x.held
 	v := classify.Judge(h.o)
 	x.note(h.start, h.o.Now, h.o, v, h.probe)
+	x.machine.Used(x.used)
 	return x.machine.Judge(x.ctx, h.o.Now, v, x.resp != nil)
 }

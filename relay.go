@@ -24,6 +24,7 @@ type body struct {
 	timed  bool        // the idle limit is in force
 	status int
 	ended  bool // the machine knows the end already
+	misfit bool // no stream, where the caller has been promised one
 
 	mu      sync.Mutex // guards at, src, late, reading and closed: a body may be closed under a blocked Read
 	late    bool       // the headers are out, and what follows is not known yet
@@ -41,7 +42,10 @@ type body struct {
 func (b *body) bind(x *exchange, at *attempt, resp *http.Response) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.x, b.at, b.src, b.status = x, at, resp.Body, resp.StatusCode
+	b.at, b.src = at, resp.Body
+	if !x.out {
+		b.status = resp.StatusCode // else the caller has seen another
+	}
 }
 
 // Read implements [io.Reader]. Of a stream it returns whole events only. A
@@ -183,8 +187,14 @@ func (b *body) finish(err error, silence time.Duration) error {
 	case o.Fault == classify.NoFault && !b.events.State().Finished:
 		b.tail = messageStop
 	}
-	if !b.ended {
-		b.x.machine.Finish(b.x.ctx, o.Now, classify.Judge(o))
+	if x := b.x; !b.ended {
+		if b.events != nil {
+			s := b.events.State()
+			x.used, x.served = s.Usage, s.Model
+		}
+		x.machine.Used(x.used)
+		x.machine.Finish(x.ctx, o.Now, classify.Judge(o))
+		x.learn(o.Now, x.used, x.served, o.Fault == classify.NoFault)
 	}
 	b.x.end(o.Now, nil)
 	return b.end
@@ -224,6 +234,8 @@ func (b *body) outcome(err error, silence time.Duration) classify.Outcome {
 		o.Content = s.Content
 	}
 	switch {
+	case b.misfit:
+		o.Fault, o.Content = classify.FaultCut, true
 	case s.Error.Type != "":
 		o.Fault, o.Error = classify.FaultErrorEvent, s.Error
 	case follows && s.Whole():
@@ -242,11 +254,8 @@ func (b *body) outcome(err error, silence time.Duration) classify.Outcome {
 	return o
 }
 
-// overdue tells that a limit of ours has cut the answer.
-func overdue(a *attempt) bool {
-	cause := context.Cause(a.ctx)
-	return errors.Is(cause, ErrIdle) || errors.Is(cause, ErrContent)
-}
+// overdue tells that the idle limit has cut the answer.
+func overdue(a *attempt) bool { return errors.Is(context.Cause(a.ctx), ErrIdle) }
 
 // complete tells that everything had arrived before the caller closed the body.
 func (b *body) complete() bool {

@@ -39,7 +39,7 @@ type resumption struct {
 // mayResume tells that the call may have to go on with its stream.
 func (x *exchange) mayResume() bool {
 	return x.s.Stream.Resume && !x.resumed.done && x.desc.path == claude.Messages && x.desc.body.Stream &&
-		x.desc.rewinds && !encoded(x.req.Header)
+		x.desc.rewinds && !encoded(x.req.Header) && resume.Possible(x.model())
 }
 
 // events returns the events of the current attempt's answer.
@@ -79,11 +79,18 @@ func (x *exchange) announce(resp *http.Response) {
 func (b *body) resume(err error, silence time.Duration) bool {
 	x := b.x
 	r := &x.resumed
-	if r.transcript == nil || r.done || b.done || b.ended || b.events == nil || errors.Is(err, errClosed) {
+	if !x.s.Stream.Resume || r.done || b.done || b.ended || b.events == nil || errors.Is(err, errClosed) {
 		return false
 	}
 	o := b.outcome(err, silence)
 	if o.Fault != classify.FaultErrorEvent && o.Fault != classify.FaultCut && o.Fault != classify.FaultIdle {
+		return false
+	}
+	if r.transcript == nil {
+		r.verdict = string(resume.ErrBody)
+		if !resume.Possible(x.model()) {
+			r.verdict = string(resume.ErrAlwaysThinks)
+		}
 		return false
 	}
 	o.Content = false // what has reached the caller is gone on with
@@ -94,7 +101,7 @@ func (b *body) resume(err error, silence time.Duration) bool {
 	}
 	request, err := x.continuing()
 	if err != nil {
-		r.verdict = err.Error()
+		r.verdict = "no_body" // its error may say anything, and this is for logs
 		if reason, ok := errors.AsType[resume.Reason](err); ok {
 			r.verdict = string(reason)
 		}
@@ -105,7 +112,7 @@ func (b *body) resume(err error, silence time.Duration) bool {
 
 // continuing makes the request that asks for the rest.
 func (x *exchange) continuing() ([]byte, error) {
-	sent, err := x.body.whole()
+	sent, err := x.body.whole(x.s.Memory)
 	if err != nil {
 		return nil, err
 	}
@@ -117,11 +124,14 @@ func (x *exchange) continuing() ([]byte, error) {
 func (b *body) again(o classify.Outcome, v classify.Verdict, request []byte) bool {
 	x := b.x
 	r := &x.resumed
+	r.spent = b.events.State().Usage
+	r.spent.Output = max(r.spent.Output, int(r.transcript.Output()))
+	x.machine.Used(r.spent)
 	ctx, leave := context.WithCancelCause(x.req.Context())
 	a, ok := x.machine.Resume(x.ctx, o.Now, v, o.Now.Add(x.s.Timeouts.Total))
 	if !ok {
 		leave(nil)
-		r.verdict = "no_further_attempt"
+		r.verdict, r.spent = "no_further_attempt", claude.Usage{}
 		return false
 	}
 	if x.leave != nil {
@@ -134,12 +144,11 @@ func (b *body) again(o classify.Outcome, v classify.Verdict, request []byte) boo
 		leave(errClosed)
 	}
 	b.mu.Unlock()
-	r.done, r.verdict, r.lost, r.spent = true, "resumed", bytes.Clone(b.lastEvent(o.Fault)), b.events.State().Usage
-	r.spent.Output = max(r.spent.Output, int(r.transcript.Output()))
-	b.at.end(errClosed)
-	_ = b.src.Close()
+	r.done, r.verdict, r.lost = true, "failed", bytes.Clone(b.lastEvent(o.Fault))
+	b.drop()
 	x.body.replace(request)
-	x.out, x.total = true, o.Now.Add(x.s.Timeouts.Total)
+	x.resp = nil // what was delivered is no answer to fall back on
+	x.out = true
 	b.events = nil
 	x.emit(observe.Event{Kind: observe.Resumed, Time: o.Now, Attempt: len(x.trail), Reason: string(v.Reason), Usage: r.spent})
 	resp, err := x.perform(o.Now, a) //nolint:bodyclose // it is b
@@ -154,6 +163,9 @@ func (b *body) landed(resp *http.Response, err error) {
 	b.late = false
 	closed := b.closed
 	b.mu.Unlock()
+	if closed && err == nil {
+		b.drop()
+	}
 	switch {
 	case err != nil:
 		b.done, b.end = true, io.EOF
@@ -165,11 +177,15 @@ func (b *body) landed(resp *http.Response, err error) {
 		}
 		x.end(time.Now(), err)
 	case b.events == nil:
-		b.tail = x.lastWords(resp, nil)
+		words := x.lastWords(resp, nil)
+		b.misfit = true
 		_ = b.finish(io.EOF, 0)
-		b.done, b.end = true, io.EOF
-	case x.resumed.done && x.resumed.trailer != nil:
-		x.resumed.trailer[HeaderResumed] = one
+		b.done, b.tail, b.end = true, words, io.EOF
+	case x.resumed.done:
+		x.resumed.verdict = "resumed"
+		if x.resumed.trailer != nil {
+			x.resumed.trailer[HeaderResumed] = one
+		}
 	}
 }
 
@@ -182,7 +198,7 @@ func (x *exchange) lastWords(resp *http.Response, err error) []byte {
 	case err != nil:
 		return x.failed(err)
 	}
-	return lateAnswer(resp, x.requestID)
+	return x.lateAnswer(resp)
 }
 
 // lastEvent is the error event that ends a stream which broke after content.
@@ -195,14 +211,10 @@ func (b *body) lastEvent(f classify.Fault) []byte {
 }
 
 // usage is what the answer has told of its cost, that of an attempt which was
-// gone on with included; of a plain one nothing unless it was assembled, so
-// that its body need not be looked at.
+// gone on with included.
 func (x *exchange) usage() claude.Usage {
-	switch {
-	case x.plain != nil:
-		return x.plain.usage
-	case x.answer.events != nil:
+	if x.answer.events != nil {
 		return x.resumed.spent.Plus(x.answer.events.State().Usage)
 	}
-	return x.resumed.spent
+	return x.resumed.spent.Plus(x.used)
 }

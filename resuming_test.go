@@ -90,6 +90,28 @@ func checkAttempts(t *testing.T, api *sim.API, want int) {
 	}
 }
 
+// TestResume_nothingLeft: a stream that lost only the end of its message gets
+// that end, and not a second answer.
+func TestResume_nothingLeft(t *testing.T) {
+	for _, model := range []string{"claude-opus-4-5", "claude-opus-4-8"} {
+		t.Run(model, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				api := sim.NewScript(sim.Reply{Status: 200, Fault: sim.Fault{Kind: sim.ResetAfter, Events: 26}}, sim.Reply{})
+				tr := newTransport(t, evenkeel.Config{Base: api, Stream: evenkeel.Stream{Resume: true}})
+				a := mustSend(t, tr, newRequest(t, "POST", endpoint, streamOf(model)))
+				words, starts, stops := text(t, a.body)
+				if err := sim.CheckWhole(words); err != nil || len(strings.Fields(words)) != 24 {
+					t.Errorf("read %q (%v), want all 24 words once", words, err)
+				}
+				if got := gjson.Get(lastData(a.body, "message_delta"), "delta.stop_reason").Str; got != "end_turn" || starts != 1 || stops != 1 || a.read != nil {
+					t.Errorf("%d starts, %d stops, stop reason %q, end %v, want a good end:\n%s", starts, stops, got, a.read, a.body)
+				}
+				checkAttempts(t, api, 2)
+			})
+		})
+	}
+}
+
 // TestResume_notWhereItIsNotSafe: the stream ends in the error event that ends
 // it without resumption, and nothing more is sent.
 func TestResume_notWhereItIsNotSafe(t *testing.T) {

@@ -1,9 +1,10 @@
 package evenkeel
 
 import (
-	"bytes"
 	"fmt"
 	"io"
+
+	"github.com/tidwall/gjson"
 
 	"github.com/evenkeel-dev/evenkeel/resume"
 	"github.com/evenkeel-dev/evenkeel/stream"
@@ -55,7 +56,10 @@ func (c *splicer) take(event []byte) {
 // quiet tells that an event says nothing but that the stream is alive.
 func quiet(event []byte) bool {
 	name, data := stream.Fields(event)
-	return len(data) == 0 || bytes.Equal(name, []byte("ping"))
+	if len(name) == 0 {
+		name = []byte(gjson.GetBytes(data, "type").Str)
+	}
+	return len(data) == 0 || string(name) == "ping"
 }
 
 // Hold reads until there is something to deliver. What is not as documented is

@@ -8,12 +8,14 @@ import (
 	"hash/maphash"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/evenkeel-dev/evenkeel/call"
 	"github.com/evenkeel-dev/evenkeel/observe"
+	"github.com/evenkeel-dev/evenkeel/tokens"
 )
 
 // Transport is an [http.RoundTripper] that knows how the Claude API fails.
@@ -23,18 +25,25 @@ import (
 type Transport struct {
 	settings atomic.Pointer[settings]
 	memory   atomic.Pointer[call.Memory] // nil if the configuration brought an Admission
-	seed     maphash.Seed                // salts the hashes of credentials
 	bodies   ledger
-	lastID   atomic.Uint64
 	log      atomic.Pointer[observe.Log]
 	swap     sync.Mutex // one Reconfigure at a time
 
-	mu   sync.Mutex
-	live exchange       // ring of the calls that live: a list costs less than a map
+	mu         sync.Mutex
+	live       exchange                     // ring of the calls that live: a list costs less than a map
+	estimators map[string]*tokens.Estimator // by upstream; at most maxEstimators
+
 	tags map[string]int // live calls of each tag; at most maxTags tags
 
 	passedOn map[string]struct{} // models whose streams cannot be assembled; at most maxPassedOn
 }
+
+// What Transports of a process share, because they may share an Admission: the
+// names of calls, and the salt of the hashes of credentials.
+var (
+	lastID atomic.Uint64
+	seed   = maphash.MakeSeed()
+)
 
 // settings is one configuration, immutable once stored. A call reads it once.
 type settings struct {
@@ -48,7 +57,7 @@ type settings struct {
 // New returns a Transport that behaves as cfg says. An unusable cfg yields
 // one error that names every field at fault.
 func New(cfg Config) (*Transport, error) {
-	t := &Transport{seed: maphash.MakeSeed(), tags: make(map[string]int)}
+	t := &Transport{tags: make(map[string]int)}
 	t.live.next, t.live.prev = &t.live, &t.live
 	if err := t.Reconfigure(cfg); err != nil {
 		return nil, err
@@ -80,7 +89,10 @@ func (t *Transport) Reconfigure(cfg Config) error {
 		}
 	}
 	if s.admission == nil {
-		m := call.MemoryConfig{Breaker: cfg.Breaker, RetryBudget: cfg.RetryBudget, QueueDepth: cfg.Queue.Depth}
+		m := call.MemoryConfig{
+			Breaker: cfg.Breaker, RetryBudget: cfg.RetryBudget, QueueDepth: cfg.Queue.Depth,
+			Limits: cfg.Limits, Concurrency: cfg.Concurrency,
+		}
 		memory := t.memory.Load()
 		if memory == nil {
 			memory = call.NewMemory(m)
@@ -114,6 +126,18 @@ func (t *Transport) setLog(s, old *settings) {
 	}
 }
 
+// TellLimits takes over an answer of the Rate Limits API (GET
+// /v1/organizations/rate_limits, with an Admin key) about an organisation, so
+// that its limits are known before any answer shows them. It returns the page
+// to ask for next, "" if that was all. With an Admission that keeps no such
+// limits it does nothing.
+func (t *Transport) TellLimits(organization string, answer []byte) (page string, err error) {
+	if m, ok := t.settings.Load().admission.(*call.Memory); ok {
+		return m.TellLimits(time.Now(), organization, answer)
+	}
+	return "", nil
+}
+
 // Close waits until what has happened so far is logged, at most a second, and
 // ends the Transport's one goroutine. Calls made afterwards still work, and
 // are no longer logged. It does not end calls under way.
@@ -144,7 +168,8 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, errors.New("evenkeel: request has no URL")
 	}
 	x := &exchange{t: t, s: t.settings.Load(), req: r, arrived: time.Now()}
-	x.id = call.ID(t.lastID.Add(1))
+	x.answer.x = x
+	x.id = call.ID(lastID.Add(1))
 	x.name = newName()
 	if err := x.open(); err != nil {
 		x.refused(err)
@@ -216,10 +241,14 @@ func (c Config) check() error {
 	}
 	atLeast("Breaker.MinCalls", int64(c.Breaker.MinCalls), 0, "0 or more")
 	atLeast("Breaker.Probes", int64(c.Breaker.Probes), 0, "0 or more")
+	for i, f := range c.Fallback {
+		errs = append(errs, f.mistakes(fmt.Sprintf("Fallback[%d]", i))...)
+	}
 	return errors.Join(errs...)
 }
 
 func (c Config) withDefaults() Config {
+	c.Fallback = slices.Clone(c.Fallback)
 	c.LongestWait = cmp.Or(c.LongestWait, time.Minute)
 	c.Queue.MaxWait = cmp.Or(c.Queue.MaxWait, 30*time.Second)
 	c.Memory.Body = cmp.Or(c.Memory.Body, 32<<20)

@@ -97,6 +97,12 @@ func (b *Breaker) admitClosed(now time.Time, waited bool, random float64) Decisi
 	return Decision{Until: at, Ramp: true}
 }
 
+// Ramping tells that the breaker has closed and the load is still returning.
+func (b *Breaker) Ramping(now time.Time) bool {
+	b.tick(now)
+	return b.state == Closed && b.ramping(now)
+}
+
 func (b *Breaker) ramping(now time.Time) bool {
 	return !b.rampStart.IsZero() && now.Sub(b.rampStart) < b.cfg.Ramp
 }

@@ -6,13 +6,15 @@ import (
 
 	"github.com/evenkeel-dev/evenkeel/classify"
 	"github.com/evenkeel-dev/evenkeel/claude"
+	"github.com/evenkeel-dev/evenkeel/limit"
 )
 
 // Admission decides when an attempt may be sent, and learns from how it ended.
 //
-// Everything that can hold an attempt back stands behind it: breaker, retry
-// budget, pauses after a 429, and the number of calls that may wait. One
-// implementation lives in memory ([Memory]); a fleet shares another.
+// Everything that can hold an attempt back stands behind it: the queue, the
+// limits of the organisation and pauses after a 429, breaker, concurrency and
+// retry budget. One implementation lives in memory ([Memory]); a fleet shares
+// another.
 //
 // An Admission is safe for concurrent use. It never blocks on anything but
 // its own store, starts no goroutine, and takes the time as an argument.
@@ -22,9 +24,14 @@ type Admission interface {
 	// and tells Leave if it never will.
 	Admit(ctx context.Context, now time.Time, need Need) Decision
 
+	// Answered tells what the headers of the attempt's answer say of limits, as
+	// soon as they have come.
+	Answered(ctx context.Context, now time.Time, t Ticket, r limit.Response)
+
 	// Content tells that the attempt has brought its first content, or its
-	// whole answer: a probe is good from here on.
-	Content(ctx context.Context, now time.Time, t Ticket)
+	// whole answer: a probe is good from here on. used is what has been told of
+	// its cost by then; zero if nothing has.
+	Content(ctx context.Context, now time.Time, t Ticket, used claude.Usage)
 
 	// Settle reports the end of an attempt. It is idempotent by ticket.
 	Settle(ctx context.Context, now time.Time, t Ticket, end End) Settled
@@ -52,14 +59,37 @@ type Need struct {
 	Scope    string // salted hash of the credential; "" if there is none
 	Class    Class
 	Arrived  time.Time // of the call: earlier calls go first
-	Deadline time.Time // the latest useful moment
+	Deadline time.Time // by which it must start: of the caller's deadline and of what it may wait; zero for none
 	Attempt  int       // 1 is the first
 	Price    int       // of this retry; 0 for a first attempt
 	Purse    classify.Purse
 	Paid     bool // Settle has already charged Price
 	Counted  bool // Settle has already counted the call as a failure
+	Caller   Caller
+	Cost     Cost
 	Repeat   bool // the caller itself is retrying: earns no budget
 	Fast     bool // asks for fast mode, which has limits of its own
+}
+
+// Caller is who a call is made for: what is fair is so between callers.
+type Caller struct {
+	Name      string  // as configured, for limits of its own; "" if it has none
+	Flow      string  // one party in what is fair: name, else credential, else address
+	Weight    float64 // among the callers of its class; 0 means 1
+	Workspace string  // that the request names; "" leaves it to what answers tell
+	Own       bool    // the credential is our own
+}
+
+// Cost is what a call is expected to cost. Tokens are estimates; the zero Cost
+// is that of a call of which nothing is known.
+type Cost struct {
+	Input     int       // tokens of all of the request
+	Sure      int       // of these, there will be as many in any case
+	Reads     int       // of these, are expected to come from the prompt cache; 0 if unknown
+	MaxTokens int       // of the answer; 0 if it was not said
+	Tag       string    // calls of one tag cost alike
+	Bytes     int64     // memory that the call keeps while it waits
+	Since     time.Time // when the conversation it goes on with was last served: before new work; zero if it is new
 }
 
 // Class is the priority of a call.
@@ -107,6 +137,11 @@ const (
 	HoldPause              // a 429 named a time for everyone in this scope and class
 	HoldBudget             // the retry budget is empty
 	HoldQueue              // too many calls wait already
+	HoldLimit              // a bucket of the organisation has too little
+	HoldLearn              // nothing is known of the limits yet, and enough flies to learn them
+	HoldSize               // it is larger than the limit itself and can never pass
+	HoldSlot               // the upstream is overloaded, and as much is in flight as it takes
+	HoldTurn               // others go first
 )
 
 // State rides on every reply, so that showing it costs no round trip.
@@ -135,6 +170,7 @@ type End struct {
 	Retry bool
 	// PauseUntil is when the pause that Verdict asks for ends; zero for none.
 	PauseUntil time.Time
+	Usage      claude.Usage // what the answer has cost, as far as it is known
 }
 
 // Settled is the reply to Settle.
@@ -159,6 +195,16 @@ func (r HoldReason) String() string {
 		return "budget"
 	case HoldQueue:
 		return "queue"
+	case HoldLimit:
+		return "limit"
+	case HoldLearn:
+		return "unknown_limit"
+	case HoldSize:
+		return "larger_than_limit"
+	case HoldSlot:
+		return "concurrency"
+	case HoldTurn:
+		return "turn"
 	default:
 		return ""
 	}

@@ -3,14 +3,26 @@ package call
 import (
 	"time"
 
+	"github.com/evenkeel-dev/evenkeel/concurrency"
+	"github.com/evenkeel-dev/evenkeel/limit"
 	"github.com/evenkeel-dev/evenkeel/retry"
 )
 
-// Deadline is when the headers of an answer must be out for a caller that
+// Deadline is when content of an answer must have come for a caller that
 // arrived and waits for timeout: 1 s earlier, at most 5 % of the timeout.
 func Deadline(arrived time.Time, timeout time.Duration) time.Time {
 	return retry.Deadline(arrived, timeout)
 }
+
+// Limits configures what is known of the limits before any answer has told, and
+// [Rates] are limits per minute.
+type (
+	Limits = limit.Config
+	Rates  = limit.Rates
+)
+
+// Concurrency bounds how many attempts are in flight to one upstream and model.
+type Concurrency = concurrency.Config
 
 // BreakerConfig configures the circuit breakers. Zero fields have the
 // defaults named; where zero must mean “none”, a negative value does.

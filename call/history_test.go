@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/evenkeel-dev/evenkeel/classify"
+	"github.com/evenkeel-dev/evenkeel/claude"
 )
 
 // FuzzMachine plays random histories against the invariants in the package
@@ -21,7 +22,8 @@ func FuzzMachine(f *testing.F) {
 func playHistory(t *testing.T, r *rand.Rand) {
 	seconds := func(n int) time.Duration { return time.Duration(r.Int64N(int64(n) * int64(time.Second))) }
 	p := Policy{MaxAttempts: 1 + r.IntN(8), LongestWait: time.Second + seconds(90), Rand: r.Float64, RefuseOpen: r.IntN(4) == 0}
-	c := Call{ID: 1, Arrived: start, Once: r.IntN(10) == 0}
+	here, there := Key{Model: "here"}, Key{Model: "there"}
+	c := Call{ID: 1, Key: here, Arrived: start, Once: r.IntN(10) == 0, Spare: r.IntN(2) == 0}
 	if r.IntN(3) > 0 {
 		c.Deadline = start.Add(seconds(300))
 	}
@@ -29,13 +31,22 @@ func playHistory(t *testing.T, r *rand.Rand) {
 		c.MaxWait = time.Second + seconds(60)
 	}
 	adm := &open{poor: r.IntN(4) == 0}
-	adm.hold = func(now time.Time, _ Need) (Hold, bool) {
-		why := HoldReason(1 + r.IntN(int(HoldQueue)))
+	var m *Machine
+	adm.hold = func(now time.Time, n Need) (Hold, bool) {
+		if want := map[bool]Key{false: here, true: there}[m.Diverted()]; n.Key != want {
+			t.Fatalf("asks for %+v, want %+v", n.Key, want)
+		}
+		if n.Attempt == 1 && n.Price != 0 || n.Paid && n.Price == 0 {
+			t.Fatalf("attempt %d costs %d, paid: %v", n.Attempt, n.Price, n.Paid)
+		}
+		why := HoldReason(1 + r.IntN(int(HoldTurn)))
 		return Hold{Reason: why, Until: now.Add(seconds(40) - time.Second), Refuse: r.IntN(20) == 0}, r.IntN(3) == 0
 	}
-	m := New(p, adm, c)
-	// answered: upstream has given an answer to any attempt; kept: to one before the last.
+	m = New(p, adm, c)
+	// answered: upstream has given an answer to any attempt here; kept: to one before the last.
 	now, answered, kept := start, false, false
+	offers := 0
+	var v classify.Verdict
 	a := m.Next(ctx, now)
 	for steps := 0; ; steps++ {
 		if steps > 5000 {
@@ -69,20 +80,39 @@ func playHistory(t *testing.T, r *rand.Rand) {
 				t.Fatal("sent past the deadline")
 			}
 			now = now.Add(seconds(30))
-			v, has := randomVerdict(r)
-			kept = answered
-			answered = answered || has
+			var has bool
+			v, has = randomVerdict(r)
+			if !m.Diverted() {
+				kept = answered
+				answered = answered || has
+			}
 			a = m.Judge(ctx, now, v, has)
+		case Offer:
+			if offers++; offers > 1 || !c.Spare || c.Once || m.Attempts() >= p.MaxAttempts {
+				t.Fatalf("offer %d after %d attempts of %d, spare: %v, once: %v", offers, m.Attempts(), p.MaxAttempts, c.Spare, c.Once)
+			}
+			if r.IntN(4) == 0 {
+				if a = m.Stay(ctx, now); m.Diverted() {
+					t.Fatal("stays, and has gone")
+				}
+			} else {
+				a = m.Redirect(ctx, now, there, Cost{})
+			}
 		case Deliver:
+			if m.Diverted() && v.Action != classify.Answer {
+				t.Fatalf("delivers %+v of the other target", v)
+			}
 			if !a.Ended {
 				now = now.Add(seconds(100))
-				m.Content(ctx, now)
+				m.Content(ctx, now, claude.Usage{})
 				if r.IntN(3) == 0 { // it breaks, and the rest is asked for
 					if next, ok := m.Resume(ctx, now, lost, now.Add(seconds(300))); ok {
 						if a, c.Deadline = next, m.Deadline(); a.Kind != Wait {
 							t.Fatalf("goes on with %+v, want a wait", a)
 						}
-						answered = kept // what was delivered is no answer to fall back on
+						if !m.Diverted() {
+							answered = kept // what was delivered is no answer to fall back on
+						}
 						continue
 					}
 				}
@@ -91,6 +121,9 @@ func playHistory(t *testing.T, r *rand.Rand) {
 			checkOver(t, p, m, adm)
 			return
 		case Return:
+			if m.Diverted() {
+				t.Fatal("ends at the other target without an answer")
+			}
 			if !answered {
 				t.Fatal("returns an answer that nobody gave")
 			}

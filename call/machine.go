@@ -22,6 +22,9 @@
 //	asking, backing ── refused, or the wait does not fit ─► Return or Refuse ─► over
 //	any ── Abandon ─► over
 //
+// Where a call may go to another target (Call.Spare), the ends that a wait brings
+// about, and the wait for a breaker, are an Offer first: see detour.go.
+//
 // Invariants, each of them tested on random histories:
 //
 //   - At most one attempt is out: Send is answered by Judge before the next Send.
@@ -31,16 +34,21 @@
 //   - Each ticket is settled exactly once; a retry that was paid for and not
 //     sent is given back.
 //   - A call that gives up after upstream has answered ends with that answer.
+//   - A call goes to another target once at most, and if that does not answer
+//     ends as it would have without.
 package call
 
 import (
 	"context"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"time"
 
 	"github.com/evenkeel-dev/evenkeel/backoff"
 	"github.com/evenkeel-dev/evenkeel/classify"
+	"github.com/evenkeel-dev/evenkeel/claude"
+	"github.com/evenkeel-dev/evenkeel/limit"
 )
 
 // Policy is what holds for every call. It is read only.
@@ -78,11 +86,14 @@ type Call struct {
 	Scope    string // salted hash of the credential
 	Class    Class
 	Arrived  time.Time
-	Deadline time.Time     // headers of the answer must be out by then; zero for none
+	Deadline time.Time     // content of the answer must have come by then; zero for none
 	MaxWait  time.Duration // bound on all waits together; 0 for none
 	Once     bool          // the body cannot be sent again: one attempt
 	Repeat   bool          // the caller itself is retrying
 	Fast     bool          // fast mode
+	Spare    bool          // another target may be asked instead
+	Caller   Caller
+	Cost     Cost
 }
 
 // Kind is what an [Action] asks for.
@@ -96,6 +107,7 @@ const (
 	Return                  // the stored answer of an earlier attempt: the call is over
 	Refuse                  // there is no answer: the call is over
 	Abort                   // the caller has left: the call is over
+	Offer                   // another target may be asked: Redirect to it, or Stay
 )
 
 // Action is what to do next.
@@ -103,7 +115,7 @@ type Action struct {
 	Kind    Kind
 	Until   time.Time       // Wait
 	Wake    <-chan struct{} // Wait; may be nil
-	Hold    HoldReason      // Wait: why. Refuse: what the call was waiting for, HoldNone if its attempts failed
+	Hold    HoldReason      // Wait, Offer: why. Refuse: what the call was waiting for, HoldNone if its attempts failed
 	Attempt int             // Send: its number. Wait: of the attempt that follows. Else: attempts made
 	Probe   bool            // Send
 	// Ended says that the call is over for the machine: no Finish follows.
@@ -121,6 +133,7 @@ const (
 	backing
 	sent
 	delivering
+	offering
 	over
 )
 
@@ -146,7 +159,10 @@ type Machine struct {
 	health   classify.Health  // of the last attempt
 	stored   bool             // an answer of an earlier attempt is kept
 	last     classify.Verdict // of the last attempt judged
+	used     claude.Usage     // what the attempt that is out has cost, as far as is known
 	news     State            // the last reply in which the breaker had moved
+	newsOf   Key              // which breaker
+	detour   *detour          // nil until another target is offered: few calls need the room
 }
 
 // New returns the machine of one call.
@@ -179,26 +195,28 @@ func (m *Machine) Next(ctx context.Context, now time.Time) Action {
 		return m.wait(now, Hold{Reason: HoldBackoff, Until: m.until})
 	}
 	if m.late(now) {
-		return m.giveUp(now, Hold{})
+		return m.giveUp(ctx, now, Hold{})
 	}
 	m.phase = asking
-	d := m.adm.Admit(ctx, now, m.need())
+	d := m.adm.Admit(ctx, now, m.need(now))
 	m.hear(d.State)
 	if d.Ticket.ID == 0 {
-		return m.held(now, d)
+		return m.held(ctx, now, d.Hold)
 	}
 	m.waited, m.waiting = m.Waited(now), time.Time{}
 	m.budget = time.Time{}
 	m.ticket, m.paid = d.Ticket, false
 	m.attempts++
+	if m.Diverted() {
+		m.detour.attempts++
+	}
 	m.phase = sent
 	return Action{Kind: Send, Attempt: m.attempts, Probe: d.Ticket.Probe}
 }
 
 // held turns a refusal of Admission into a wait, or ends the call when the
 // wait is not wanted or would not fit.
-func (m *Machine) held(now time.Time, d Decision) Action {
-	h := d.Hold
+func (m *Machine) held(ctx context.Context, now time.Time, h Hold) Action {
 	switch {
 	case h.Reason != HoldBudget:
 		m.budget = time.Time{}
@@ -210,26 +228,39 @@ func (m *Machine) held(now time.Time, d Decision) Action {
 		h.Until = soonest
 	}
 	open := h.Reason == HoldBreaker && m.policy.RefuseOpen
-	if h.Refuse || open || h.Until.After(m.latest(now, h.Reason)) {
-		return m.giveUp(now, h)
+	fits := !h.Refuse && !open && !h.Until.After(m.latest(now, h.Reason))
+	switch {
+	case m.offers(now, h.Reason, fits):
+		return m.propose(offer{hold: h, fits: fits})
+	case !fits, m.Diverted() && m.detour.worse(h):
+		return m.giveUp(ctx, now, h)
 	}
 	return m.wait(now, h)
 }
 
 // latest is the latest moment at which a wait for the given reason may end.
 func (m *Machine) latest(now time.Time, why HoldReason) time.Time {
-	last := now.Add(time.Hour * 24 * 365)
-	if !m.call.Deadline.IsZero() {
-		last = m.call.Deadline
-	}
-	if m.call.MaxWait > 0 {
-		last = earlier(last, now.Add(m.call.MaxWait-m.Waited(now)))
+	last := m.startBy(now)
+	if last.IsZero() {
+		last = now.Add(time.Hour * 24 * 365)
 	}
 	switch why {
 	case HoldPause:
 		last = earlier(last, now.Add(m.policy.LongestWait+m.policy.LongestWait/10))
 	case HoldBudget:
 		last = earlier(last, m.budget.Add(m.policy.LongestWait))
+	}
+	return last
+}
+
+// startBy is the moment by which the call must have started: its deadline, or the
+// end of what it may wait in all; zero for none.
+func (m *Machine) startBy(now time.Time) time.Time {
+	last := m.call.Deadline
+	if m.call.MaxWait > 0 {
+		if w := now.Add(m.call.MaxWait - m.Waited(now)); last.IsZero() || w.Before(last) {
+			last = w
+		}
 	}
 	return last
 }
@@ -247,39 +278,42 @@ func (m *Machine) Judge(ctx context.Context, now time.Time, v classify.Verdict, 
 	case classify.Stop:
 		m.settle(ctx, now, m.endOf(v))
 		if v.Reason == classify.DeadlinePassed {
-			return m.finalAction(now, Hold{})
+			return m.end(ctx, now, Hold{})
 		}
 		m.phase = over
 		return Action{Kind: Abort, Ended: true}
 	case classify.Again:
-		if a, ok := m.again(ctx, now, v, answered); ok {
+		a, ok, tooLong := m.again(ctx, now, v, answered)
+		if ok {
 			return a
+		}
+		if tooLong && m.offers(now, HoldBackoff, false) {
+			m.settle(ctx, now, m.endOf(v))
+			return m.propose(offer{hold: Hold{Reason: HoldBackoff}, judged: true, answered: answered})
 		}
 	}
 	m.settle(ctx, now, m.endOf(v))
-	if !answered {
-		return m.finalAction(now, Hold{})
-	}
-	m.phase = over
-	// A body that passes once is not ours to send again; the caller may.
-	gaveUp := v.Action == classify.Again && !m.call.Once || v.Reason == classify.EffectsUnknown
-	return Action{Kind: Deliver, Attempt: m.attempts, Ended: true, GaveUp: gaveUp}
+	return m.lastWord(ctx, now, answered)
 }
 
-// again plans the next attempt. It reports false when there must be none.
-func (m *Machine) again(ctx context.Context, now time.Time, v classify.Verdict, answered bool) (Action, bool) {
+// again plans the next attempt. It reports false when there must be none, and
+// whether that is because the wait before it would be too long.
+func (m *Machine) again(ctx context.Context, now time.Time, v classify.Verdict, answered bool) (a Action, ok, tooLong bool) {
 	if v.MaxRetries > 0 {
 		if m.bounded++; m.bounded > v.MaxRetries {
-			return Action{}, false
+			return a, false, false
 		}
 	}
-	if m.call.Once || m.attempts >= m.policy.MaxAttempts || v.RetryAfter > m.policy.LongestWait {
-		return Action{}, false
+	if m.call.Once || m.attempts >= m.policy.MaxAttempts {
+		return a, false, false
+	}
+	if v.RetryAfter > m.policy.LongestWait {
+		return a, false, true
 	}
 	wait := m.delay(v)
 	until := now.Add(wait)
 	if until.After(m.latest(now, HoldBackoff)) {
-		return Action{}, false
+		return a, false, true
 	}
 	s := m.settle(ctx, now, End{Verdict: v, Call: Continues, Retry: true})
 	m.price, m.purse, m.paid = v.Price, v.Purse, s.Paid
@@ -287,9 +321,9 @@ func (m *Machine) again(ctx context.Context, now time.Time, v classify.Verdict, 
 	if !s.Paid {
 		m.budget = now
 	}
-	m.stored = m.stored || answered
+	m.stored = m.stored || answered && !m.Diverted()
 	m.phase, m.until = backing, until
-	return m.wait(now, Hold{Reason: HoldBackoff, Until: until}), true
+	return m.wait(now, Hold{Reason: HoldBackoff, Until: until}), true, false
 }
 
 // delay draws the wait before the next attempt. A Retry-After is a lower
@@ -303,9 +337,8 @@ func (m *Machine) delay(v classify.Verdict) time.Duration {
 }
 
 // HeadersOut tells that the headers of an answer whose content has not come
-// are with the caller. Its deadline is met; what bounds the call from now on
-// is the given one.
-func (m *Machine) HeadersOut(deadline time.Time) { m.call.Deadline = deadline }
+// are with the caller. The deadline stays: it waits for content.
+func (m *Machine) HeadersOut() { m.settleDown() }
 
 // Resume asks for a further attempt that goes on with the answer being
 // delivered, which has broken. v is the verdict on the attempt as if nothing
@@ -317,15 +350,38 @@ func (m *Machine) Resume(ctx context.Context, now time.Time, v classify.Verdict,
 	}
 	m.last, m.health = v, v.Health
 	m.call.Deadline = deadline
-	return m.again(ctx, now, v, false)
+	m.settleDown()
+	// Somebody is in the middle of reading: all waits together are no longer
+	// than one that is taken silently.
+	if longest := m.Waited(now) + m.policy.LongestWait; m.call.MaxWait == 0 || m.call.MaxWait > longest {
+		m.call.MaxWait = longest
+	}
+	a, ok, _ := m.again(ctx, now, v, false)
+	return a, ok
 }
 
-// Content tells that the answer being delivered has brought content.
-func (m *Machine) Content(ctx context.Context, now time.Time) {
+// Answered tells the headers of the answer to the attempt that was sent, as
+// soon as they have come.
+func (m *Machine) Answered(ctx context.Context, now time.Time, status int, h http.Header) {
 	if m.ticket.ID != 0 {
-		m.adm.Content(ctx, now, m.ticket)
+		m.adm.Answered(ctx, now, m.ticket, limit.Read(status, h, now))
 	}
 }
+
+// Content tells that the answer has brought content, and what it has told of
+// its cost.
+func (m *Machine) Content(ctx context.Context, now time.Time, used claude.Usage) {
+	if used.Known() {
+		m.used = used
+	}
+	if m.ticket.ID != 0 {
+		m.adm.Content(ctx, now, m.ticket, used)
+	}
+}
+
+// Used tells what the attempt that was sent has cost, as far as it is known. It
+// is to be told before Judge or Finish.
+func (m *Machine) Used(u claude.Usage) { m.used = u }
 
 // Finish tells how the delivered answer ended. Called again it does nothing.
 func (m *Machine) Finish(ctx context.Context, now time.Time, v classify.Verdict) {
@@ -341,17 +397,7 @@ func (m *Machine) Finish(ctx context.Context, now time.Time, v classify.Verdict)
 func (m *Machine) Abandon(now time.Time) {
 	m.mustBe(asking, backing)
 	m.leave(now, Uncounted)
-}
-
-func (m *Machine) endOf(v classify.Verdict) End {
-	end := End{Verdict: v, Call: Uncounted}
-	switch v.Health {
-	case classify.Good:
-		end.Call = Succeeded
-	case classify.Failure:
-		end.Call = GaveUp
-	}
-	return end
+	m.phase = over
 }
 
 func (m *Machine) settle(ctx context.Context, now time.Time, end End) Settled {
@@ -359,6 +405,7 @@ func (m *Machine) settle(ctx context.Context, now time.Time, end End) Settled {
 		end.PauseUntil = now.Add(v.RetryAfter)
 	}
 	t := m.ticket
+	end.Usage, m.used = m.used, claude.Usage{}
 	m.ticket = Ticket{}
 	s := m.adm.Settle(ctx, now, t, end)
 	m.hear(s.State)
@@ -368,60 +415,16 @@ func (m *Machine) settle(ctx context.Context, now time.Time, end End) Settled {
 // hear keeps the news of a reply, until somebody asks for it.
 func (m *Machine) hear(s State) {
 	if s.Moved {
-		m.news = s
+		m.news, m.newsOf = s, m.call.Key
 	}
 }
 
-// News returns the state that the breaker has moved to in a reply to this
-// call, once.
-func (m *Machine) News() (state string, ok bool) {
+// News returns the state that a breaker has moved to in a reply to this call,
+// once, and whose breaker it is.
+func (m *Machine) News() (of Key, state string, ok bool) {
 	state, ok = m.news.Breaker, m.news.Moved
 	m.news = State{}
-	return state, ok
-}
-
-// giveUp ends a call that holds no ticket.
-func (m *Machine) giveUp(now time.Time, h Hold) Action {
-	m.leave(now, m.endWithout(h.Reason))
-	return m.finalAction(now, h)
-}
-
-// endWithout is how a call ends that waits for the given reason and may not
-// any longer. What it gives up on while the breaker is open or a limit pauses
-// it is known already, and so is what the budget ended; the rest is news.
-func (m *Machine) endWithout(why HoldReason) CallEnd {
-	switch why {
-	case HoldBreaker, HoldRamp, HoldPause, HoldBudget:
-		return Uncounted
-	}
-	if m.health != classify.Failure {
-		return Uncounted
-	}
-	return GaveUp
-}
-
-func (m *Machine) leave(now time.Time, end CallEnd) {
-	m.waited, m.waiting = m.Waited(now), time.Time{}
-	m.adm.Leave(now, m.need(), end)
-	m.paid = false
-	m.phase = over
-}
-
-// finalAction is the last action of a call whose last attempt, if there was
-// one, brought no answer: the stored answer if there is any, else a refusal.
-func (m *Machine) finalAction(now time.Time, h Hold) Action {
-	m.phase = over
-	if m.stored {
-		return Action{Kind: Return, Ended: true, GaveUp: true, Attempt: m.attempts, Hold: h.Reason}
-	}
-	a := Action{Kind: Refuse, Ended: true, Attempt: m.attempts}
-	if m.attempts == 0 {
-		a.Hold = h.Reason
-	}
-	if h.Until.After(now) {
-		a.RetryAt = h.Until
-	}
-	return a
+	return m.newsOf, state, ok
 }
 
 func (m *Machine) wait(now time.Time, h Hold) Action {
@@ -431,11 +434,12 @@ func (m *Machine) wait(now time.Time, h Hold) Action {
 	return Action{Kind: Wait, Until: h.Until, Wake: h.Wake, Hold: h.Reason, Attempt: m.attempts + 1}
 }
 
-func (m *Machine) need() Need {
+func (m *Machine) need(now time.Time) Need {
 	return Need{
 		Call: m.call.ID, Key: m.call.Key, Scope: m.call.Scope, Class: m.call.Class,
-		Arrived: m.call.Arrived, Deadline: m.call.Deadline, Attempt: m.attempts + 1,
+		Arrived: m.call.Arrived, Deadline: m.startBy(now), Attempt: m.attempts + 1,
 		Price: m.price, Purse: m.purse, Paid: m.paid, Counted: m.counted, Repeat: m.call.Repeat, Fast: m.call.Fast,
+		Caller: m.call.Caller, Cost: m.call.Cost,
 	}
 }
 
@@ -461,5 +465,5 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// Deadline is when the headers of the answer must be out; zero for never.
+// Deadline is when content of the answer must have come; zero for never.
 func (m *Machine) Deadline() time.Time { return m.call.Deadline }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/evenkeel-dev/evenkeel/classify"
+	"github.com/evenkeel-dev/evenkeel/claude"
+	"github.com/evenkeel-dev/evenkeel/limit"
 )
 
 var (
@@ -54,7 +56,9 @@ func (o *open) Admit(_ context.Context, now time.Time, n Need) Decision {
 	return Decision{Ticket: Ticket{ID: o.given, Call: n.Call}}
 }
 
-func (o *open) Content(context.Context, time.Time, Ticket) {}
+func (o *open) Answered(context.Context, time.Time, Ticket, limit.Response) {}
+
+func (o *open) Content(context.Context, time.Time, Ticket, claude.Usage) {}
 
 func (o *open) Settle(_ context.Context, _ time.Time, t Ticket, e End) Settled {
 	if !o.out[t.ID] {

@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"github.com/evenkeel-dev/evenkeel/breaker"
-	"github.com/evenkeel-dev/evenkeel/classify"
-	"github.com/evenkeel-dev/evenkeel/retry"
+	"github.com/evenkeel-dev/evenkeel/claude"
+	"github.com/evenkeel-dev/evenkeel/concurrency"
+	"github.com/evenkeel-dev/evenkeel/limit"
+	"github.com/evenkeel-dev/evenkeel/queue"
 )
 
 // earlyGood is how long an attempt must have been in flight to count as good
@@ -19,11 +21,6 @@ import (
 // the refunds of retries that are working would come too late to pay for the
 // next.
 const earlyGood = 5 * time.Second
-
-// answering is how recently an upstream must have answered anyone for a call
-// that the budget will not let retry to say nothing about it. It is the
-// budget's floor: in that time one retry is always tried.
-const answering = retry.DefaultFloor
 
 // maxLanes and maxScopes bound what junk model names and keys can fill. The
 // least recently used one is forgotten.
@@ -35,55 +32,48 @@ const (
 // MemoryConfig configures a [Memory]. Zero fields have the defaults named.
 type MemoryConfig struct {
 	Breaker     BreakerConfig
-	RetryBudget int            // tokens per upstream and model; 0 means 500
-	QueueDepth  int            // calls that may be held at once; 0 means 1,000
-	Rand        func() float64 // in [0, 1); nil means math/rand/v2
+	RetryBudget int                // tokens per upstream and model; 0 means 500
+	QueueDepth  int                // calls that may be held at once; 0 means 1,000
+	Limits      limit.Config       // the zero value learns everything from answers
+	Concurrency concurrency.Config // per upstream and model
+	Rand        func() float64     // in [0, 1); nil means math/rand/v2
 }
 
-// Memory is the [Admission] of one process: breaker and retry budget per
-// upstream, path class and model; pauses and the budget of 429s per scope;
-// and a bound on how many calls are held.
+// Memory is the [Admission] of one process. It has one queue, in which a call
+// waits for whatever it needs: what its organisation's limits allow (package
+// limit), the breaker of its upstream, path class and model, and a place among
+// those in flight there (package concurrency). Only retries that the budget
+// cannot pay for wait beside it (purse.go): they wait for nothing that others
+// wait for.
+//
+//	Admit ─► has a turn? ──────────────────────► granted
+//	   │ no                                         ▲
+//	   ▼                                            │ comes again
+//	enter the queue ─► pump: who is next? ─► try ─► turn, woken
+//	                                          │ no
+//	                                          ▼
+//	                     held, until news (pump) or the time that try has named
+//
+// Pump runs after everything that can make room: answers, ends, calls that leave.
 type Memory struct {
-	mu      sync.Mutex // guards all below; nothing is waited for under it
-	cfg     MemoryConfig
-	lanes   bounded[Key, *lane]
-	scopes  bounded[scopeKey, *scope]
-	flights map[uint64]*flight
-	young   []*flight // in order of start; those before ripe have landed, or count as good already
-	ripe    int
-	held    map[ID]*holding
-	lastID  uint64
-}
-
-// scopeKey names who shares a limit. A wider pause has the empty string in
-// the narrower fields.
-type scopeKey struct {
-	credential string
-	class      string // model class
-	fast       bool
-}
-
-// lane is what belongs to one key.
-type lane struct {
-	breaker  *breaker.Breaker
-	moved    uint64 // breaker.Changed as last told in a State
-	woken    uint64 // breaker.Wakes as of the last wake-up
-	budget   *retry.Budget
-	inFlight int
-	lost     time.Time // when a connection last died under an attempt
-	good     time.Time // start of the last attempt that brought content, or flew for earlyGood
-	probed   time.Time // when a probe was last let out
-	forProbe map[ID]*holding
-	forMoney []*holding // longest wait first; may name calls that have gone
-}
-
-// scope is what belongs to those who share a limit.
-type scope struct {
-	budget   *retry.Budget // pays for retries of 429s
-	floor    retry.Floor   // one retry now and then is owed to every scope, whoever emptied the budget
-	forMoney []*holding
-	paused   time.Time     // until
-	told     time.Duration // the Retry-After behind it
+	mu        sync.Mutex // guards all below; nothing is waited for under it
+	cfg       MemoryConfig
+	book      *limit.Book
+	predictor *limit.Predictor
+	queue     *queue.Queue
+	lanes     bounded[Key, *lane]
+	scopes    bounded[scopeKey, *scope]
+	owners    bounded[string, *owner] // by credential
+	flights   map[uint64]*flight
+	young     []*flight // in order of start; those before ripe have landed, or count as good already
+	ripe      int
+	held      map[ID]*holding
+	lines     map[string]*line // by group, while calls of it wait
+	poor      int              // of held, wait for the budget
+	lastID    uint64
+	fast      bool   // some call has asked for fast mode
+	laneCount uint64 // ever made
+	newLimits bool   // the book is to be told of the configuration
 }
 
 // flight is one attempt that has been admitted and not yet settled.
@@ -92,32 +82,56 @@ type flight struct {
 	need   Need
 	lane   *lane
 	start  time.Time
-	ticket breaker.Ticket
+	grant  grant
+	charge queue.Charge
 	early  int  // budget tokens deposited before the end was known
 	landed bool // settled: skipped in young
 }
 
 // holding is one call that is held.
 type holding struct {
-	reason HoldReason
-	wake   chan struct{} // nil once closed, or when the call has gone
-	until  time.Time     // of the hold
-	listed bool          // stands in a list for money, and keeps its place there
+	need    Need
+	lane    *lane
+	wake    chan struct{} // nil once closed, or when the call has gone
+	until   time.Time     // of the hold
+	limits  limit.Need
+	group   string
+	strand  string       // the queue's lane
+	entered bool         // the queue
+	reason  HoldReason   // why it was last told to wait
+	grant   grant        // with a turn
+	gone    queue.Reason // the queue has let it go
+
+	listed bool // stands in a list for money, and keeps its place there
+	poor   bool // waits for money, and not in the queue
+}
+
+// grant is what a turn has taken for a call.
+type grant struct {
+	book   limit.ID
+	slot   concurrency.Slot
+	ticket breaker.Ticket
+	free   bool // what the breaker lets out one by one needs no paying
 }
 
 // NewMemory returns an Admission for one process.
 func NewMemory(cfg MemoryConfig) *Memory {
 	m := &Memory{
-		flights: make(map[uint64]*flight),
-		held:    make(map[ID]*holding),
+		book:      limit.NewBook(cfg.Limits),
+		predictor: limit.NewPredictor(),
+		queue:     queue.New(queue.Config{}),
+		flights:   make(map[uint64]*flight),
+		held:      make(map[ID]*holding),
+		lines:     make(map[string]*line),
 	}
-	m.lanes.limit, m.scopes.limit = maxLanes, maxScopes
+	m.lanes.limit, m.scopes.limit, m.owners.limit = maxLanes, maxScopes, maxScopes
 	m.Configure(cfg)
 	return m
 }
 
-// Configure changes queue depth and chance at once, and the rest for keys
-// that are seen for the first time afterwards.
+// Configure changes queue, limits, concurrency and chance at once, and the
+// rest for keys that are seen for the first time afterwards. Calls that wait
+// ask again. What was learned stays.
 func (m *Memory) Configure(cfg MemoryConfig) {
 	cfg.RetryBudget = cmp.Or(cfg.RetryBudget, 500)
 	cfg.QueueDepth = cmp.Or(cfg.QueueDepth, 1000)
@@ -127,13 +141,17 @@ func (m *Memory) Configure(cfg MemoryConfig) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.cfg.Breaker != cfg.Breaker || m.cfg.RetryBudget != cfg.RetryBudget {
-		m.lanes.clear() // flights keep the lane they started in
-		for _, h := range m.held {
-			h.rouse()
-			h.listed = false
-		}
+		m.lanes.clear() // flights keep the lane they started in; who waits changes over
 	}
 	m.cfg = cfg
+	m.queue.Configure(queue.Config{Depth: cfg.QueueDepth, MaxWait: -1}) // a call names its own end
+	m.newLimits = true
+	for k, l := range m.lanes.all {
+		l.slots.Configure(m.slotsOf(k))
+	}
+	for _, h := range m.held {
+		h.rouse()
+	}
 }
 
 // Admit implements [Admission].
@@ -141,108 +159,117 @@ func (m *Memory) Admit(_ context.Context, now time.Time, need Need) Decision {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.ripen(now)
-	l := m.lane(need.Key)
-	hold, ticket := m.decide(now, &need, l)
-	if hold.Reason != HoldNone {
-		return m.hold(now, need, l, hold)
+	if m.newLimits {
+		m.newLimits = false
+		m.book.Configure(now, m.cfg.Limits)
 	}
-	m.unhold(need.Call, l)
-	m.lastID++
-	f := &flight{id: m.lastID, need: need, lane: l, start: now, ticket: ticket}
-	m.flights[f.id] = f
-	m.young = append(m.young, f)
-	l.inFlight++
-	if ticket.Probe {
-		l.probed = now
-	}
-	return Decision{
-		Ticket: Ticket{ID: f.id, Call: need.Call, Probe: ticket.Probe},
-		State:  m.state(now, l),
-	}
-}
-
-// decide asks everything that can hold an attempt back, and takes from none
-// of it unless all agree. The breaker is asked before the budget: a call that
-// waits for both waits for the breaker, which names a time, and what the
-// breaker lets out one by one (a probe, a place in the ramp) is bounded by
-// that and needs no paying.
-func (m *Memory) decide(now time.Time, need *Need, l *lane) (Hold, breaker.Ticket) {
-	if until, told := m.pausedUntil(*need); now.Before(until) {
-		jitter := time.Duration(m.cfg.Rand() * float64(max(250*time.Millisecond, told/10)))
-		return Hold{Reason: HoldPause, Until: until.Add(jitter)}, breaker.Ticket{}
-	}
-	d, placed := m.askBreaker(now, *need, l)
-	if !d.OK {
-		reason := HoldBreaker
-		if d.Ramp {
-			reason = HoldRamp
-		}
-		return Hold{Reason: reason, Until: d.Until}, breaker.Ticket{}
-	}
-	if need.Price == 0 || need.Paid {
-		return Hold{}, d.Ticket
-	}
-	if placed || d.Ticket.Probe {
-		need.Price, need.Repeat = 0, true // paid nothing, earns nothing
-		return Hold{}, d.Ticket
-	}
-	if floor := m.floor(*need); !m.purse(*need, l).WithdrawFor(floor, now, need.Price) {
-		return Hold{Reason: HoldBudget, Until: floor.Next(now)}, breaker.Ticket{}
-	}
-	return Hold{}, d.Ticket
-}
-
-// askBreaker asks the lane's breaker. A call whose place in the ramp has come
-// has a promise; one that was held while the breaker was open gets a place.
-func (m *Memory) askBreaker(now time.Time, need Need, l *lane) (d breaker.Decision, placed bool) {
-	// The lane's own calls probe it. For messages that is a real call of a
-	// caller who waits; so it is for the others, whose lanes no message reaches.
-	const mayProbe = true
-	h := m.held[need.Call]
-	if h != nil && h.reason == HoldRamp && !now.Before(h.until) {
-		return l.breaker.AdmitSlot(now, mayProbe), true
-	}
-	waited := h != nil && (h.reason == HoldBreaker || h.reason == HoldRamp)
-	if d = l.breaker.Admit(now, mayProbe, waited, m.cfg.Rand()); d.Ramp && l.inFlight == 0 {
-		return l.breaker.AdmitSlot(now, mayProbe), true // a ramp has nothing to protect from a single call
-	}
-	return d, waited
-}
-
-// hold enters a call among those that wait, or refuses it when too many do.
-func (m *Memory) hold(now time.Time, need Need, l *lane, why Hold) Decision {
-	h := m.held[need.Call]
+	h, l := m.held[need.Call], m.lane(need.Key)
 	if h == nil {
-		if len(m.held) >= m.cfg.QueueDepth {
-			return Decision{Hold: Hold{Reason: HoldQueue, Refuse: true, Until: why.Until}, State: m.state(now, l)}
-		}
-		h = &holding{}
+		h = &holding{lane: l}
 		m.held[need.Call] = h
 	}
-	if ripe := l.probed.Add(earlyGood); why.Reason == HoldBreaker && ripe.After(now) && ripe.Before(why.Until) {
-		why.Until = ripe // a probe that still flies then is good, and nobody else would look
+	h.need = need
+	if h.lane != l {
+		m.change(now, h, l)
 	}
-	h.reason, h.until = why.Reason, why.Until
-	h.wake = make(chan struct{})
-	switch why.Reason {
-	case HoldBreaker:
-		l.forProbe[need.Call] = h
-	case HoldBudget:
-		m.line(need, l, h)
+	l = h.lane
+	if h.gone != queue.None {
+		return m.refuse(now, h)
 	}
-	why.Wake = h.wake
-	return Decision{Hold: why, State: m.state(now, l)}
+	if !m.queue.Waits(uint64(need.Call)) {
+		if until, poor := m.mustSave(now, h); poor {
+			return m.save(now, h, until)
+		}
+		if d, full := m.enter(now, h); full {
+			return d
+		}
+	}
+	out := m.pump(now, h.group)
+	charge, turn := m.queue.Take(uint64(need.Call))
+	switch {
+	case h.gone != queue.None:
+		return m.refuse(now, h)
+	case !turn:
+		return m.hold(now, h, out)
+	case !m.pays(now, h):
+		m.undo(now, h)
+		m.queue.Correct(charge, 0)
+		m.exit(h)
+		d := m.save(now, h, m.floor(need).Next(now))
+		m.news(now, l)
+		m.pumpLane(now, l, need)
+		return d
+	}
+	f := m.depart(now, h, charge)
+	return Decision{Ticket: Ticket{ID: f.id, Call: need.Call, Probe: f.grant.ticket.Probe}, State: m.state(now, l)}
 }
 
-// Content implements [Admission].
-func (m *Memory) Content(_ context.Context, now time.Time, t Ticket) {
+// depart makes a call that has a turn an attempt in flight.
+func (m *Memory) depart(now time.Time, h *holding, charge queue.Charge) *flight {
+	m.lastID++
+	f := &flight{id: m.lastID, need: h.need, lane: h.lane, start: now, grant: h.grant, charge: charge}
+	m.forget(h)
+	m.flights[f.id] = f
+	m.young = append(m.young, f)
+	if f.grant.ticket.Probe {
+		f.lane.probed = now
+	}
+	return f
+}
+
+// forget takes a call out of those that are held.
+func (m *Memory) forget(h *holding) {
+	h.wake = nil // a list for money may still name it, and skips it
+	if h.poor {
+		m.poor--
+		h.poor = false
+	}
+	m.exit(h)
+	delete(m.held, h.need.Call)
+}
+
+// exit notes that a call is not in the queue any more.
+func (m *Memory) exit(h *holding) {
+	if !h.entered {
+		return
+	}
+	h.entered = false
+	h.lane.waiting.exit(h.group)
+	if m.lines[h.group] != nil {
+		if calls, _ := m.queue.Backlog(h.group); calls == 0 {
+			delete(m.lines, h.group)
+		}
+	}
+}
+
+// Answered implements [Admission].
+func (m *Memory) Answered(_ context.Context, now time.Time, t Ticket, r limit.Response) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if f := m.flights[t.ID]; f != nil {
-		f.lane.answers(f)
-		f.lane.breaker.Content(now, &f.ticket)
-		m.wakeForProbe(f.lane)
+		m.book.Observe(now, f.grant.book, r)
+		if r.Organization != "" {
+			m.belongs(now, f.need.Scope, r.Organization)
+		}
+		m.pumpFor(now, f.need)
 	}
+}
+
+// Content implements [Admission].
+func (m *Memory) Content(_ context.Context, now time.Time, t Ticket, used claude.Usage) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f := m.flights[t.ID]
+	if f == nil {
+		return
+	}
+	f.lane.answers(f)
+	f.lane.breaker.Content(now, &f.grant.ticket)
+	if used.Known() {
+		m.book.Correct(now, f.grant.book, used)
+		m.pumpFor(now, f.need)
+	}
+	m.news(now, f.lane)
 }
 
 // Settle implements [Admission].
@@ -256,97 +283,14 @@ func (m *Memory) Settle(_ context.Context, now time.Time, t Ticket, end End) Set
 	m.ripen(now)
 	delete(m.flights, t.ID)
 	f.landed = true
-	f.lane.inFlight--
 	m.pay(f, end)
-	if !end.PauseUntil.IsZero() {
-		m.pause(now, f.need, end)
-	}
+	m.settle(now, f, end)
 	s := m.next(now, f, end)
-	f.lane.breaker.Report(now, &f.ticket, m.result(now, f, end, s))
+	f.lane.breaker.Report(now, &f.grant.ticket, m.result(now, f, end, s))
 	s.State = m.state(now, f.lane)
-	m.wakeForProbe(f.lane)
+	m.news(now, f.lane)
+	m.pumpLane(now, f.lane, f.need)
 	return s
-}
-
-// next pays for the retry that follows, if one does and the budget can.
-//
-// If it cannot, the call may only wait, and is counted as a failure now, when
-// the evidence is fresh, and not when it stops waiting: in an outage such
-// calls are most that end, and must open the breaker. But an upstream that has
-// just answered others is not to blame for what the budget does not allow.
-// Counted regardless, such calls opened the breaker under partial failure and
-// just after outages.
-func (m *Memory) next(now time.Time, f *flight, end End) (s Settled) {
-	if !end.Retry {
-		return s
-	}
-	next := f.need
-	next.Price, next.Purse = end.Verdict.Price, end.Verdict.Purse
-	s.Paid = m.purse(next, f.lane).WithdrawFor(m.floor(next), now, next.Price)
-	s.Counted = !s.Paid && !f.need.Counted && end.Verdict.Health == classify.Failure &&
-		now.Sub(f.lane.good) > answering
-	return s
-}
-
-// result says what the breaker is told of an attempt's end.
-func (m *Memory) result(now time.Time, f *flight, end End, s Settled) breaker.Result {
-	v := end.Verdict
-	switch {
-	case end.Call == Succeeded:
-		f.lane.answers(f)
-		return breaker.Good
-	case v.Health != classify.Failure:
-		return breaker.Ignored
-	case end.Call == Continues && !s.Counted, f.need.Counted:
-		return breaker.Retrying // a call is one failure at most
-	}
-	// One connection can carry a hundred streams. When it dies it is one
-	// failure, not a hundred.
-	if v.Reason == classify.ConnectionLost || v.Reason == classify.StreamCut {
-		if now.Sub(f.lane.lost) < 100*time.Millisecond {
-			return breaker.Ignored
-		}
-		f.lane.lost = now
-	}
-	return breaker.Failure
-}
-
-// pay earns and returns what the end of an attempt is worth to the budget.
-func (m *Memory) pay(f *flight, end End) {
-	purse := m.purse(f.need, f.lane)
-	switch {
-	case end.Call == Succeeded && f.early == 0:
-		m.deposit(f, f.income())
-	case end.Verdict.Health == classify.Failure && f.early > 0:
-		purse.Take(f.early)
-	}
-}
-
-// answers notes that the upstream took an attempt on. What counts is when the
-// attempt began: an answer of a minute that ends in an outage tells of the
-// minute before.
-func (l *lane) answers(f *flight) {
-	if f.start.After(l.good) {
-		l.good = f.start
-	}
-}
-
-// income is what a success is worth: a retry gets its price back, a first
-// try earns one token, a caller's own retry earns nothing.
-func (f *flight) income() int {
-	switch {
-	case f.need.Price > 0:
-		return f.need.Price
-	case f.need.Repeat:
-		return 0
-	default:
-		return 1
-	}
-}
-
-func (m *Memory) deposit(f *flight, n int) {
-	m.purse(f.need, f.lane).Deposit(n)
-	m.wakeForMoney(f.need, f.lane)
 }
 
 // Leave implements [Admission].
@@ -355,7 +299,14 @@ func (m *Memory) Leave(now time.Time, need Need, end CallEnd) {
 	defer m.mu.Unlock()
 	m.ripen(now)
 	l := m.lane(need.Key)
-	m.unhold(need.Call, l)
+	h := m.held[need.Call]
+	if h != nil {
+		l = h.lane
+		if m.queue.Remove(uint64(need.Call)) {
+			m.undo(now, h)
+		}
+		m.forget(h)
+	}
 	if need.Paid && need.Price > 0 {
 		m.purse(need, l).Deposit(need.Price)
 		m.wakeForMoney(need, l)
@@ -363,7 +314,10 @@ func (m *Memory) Leave(now time.Time, need Need, end CallEnd) {
 	if end == GaveUp && !need.Counted {
 		l.breaker.Count(now, breaker.Failure)
 	}
-	m.wakeForProbe(l)
+	m.news(now, l)
+	if h != nil {
+		m.pumpLane(now, l, need)
+	}
 }
 
 // ripen counts attempts that have been in flight for earlyGood as good, probes
@@ -379,11 +333,11 @@ func (m *Memory) ripen(now time.Time) {
 			break
 		}
 		f.lane.answers(f)
-		if f.ticket.Probe {
-			f.lane.breaker.Content(now, &f.ticket)
-			m.wakeForProbe(f.lane)
+		if f.grant.ticket.Probe {
+			f.lane.breaker.Content(now, &f.grant.ticket)
+			m.news(now, f.lane)
 		} else {
-			f.lane.breaker.Early(now, &f.ticket)
+			f.lane.breaker.Early(now, &f.grant.ticket)
 		}
 		if f.early = f.income(); f.early > 0 {
 			m.deposit(f, f.early)
@@ -396,25 +350,8 @@ func (m *Memory) ripen(now time.Time) {
 }
 
 func (m *Memory) state(now time.Time, l *lane) State {
-	s := State{Breaker: l.breaker.State(now).String(), Waiting: len(m.held)}
+	s := State{Breaker: l.breaker.State(now).String(), Waiting: m.queue.Len() + m.poor}
 	changed := l.breaker.Changed() // after State, which can itself move it
 	s.Moved, l.moved = changed != l.moved, changed
 	return s
-}
-
-func (m *Memory) lane(k Key) *lane {
-	if l, ok := m.lanes.get(k); ok {
-		return l
-	}
-	b := m.cfg.Breaker
-	l := &lane{
-		breaker: breaker.New(breaker.Config{
-			Off: b.Off, ErrorRate: b.ErrorRate, Window: b.Window, MinCalls: b.MinCalls, OpenFor: b.OpenFor,
-			ProbeEvery: b.ProbeEvery, Probes: b.Probes, Ramp: b.Ramp,
-		}),
-		budget:   retry.New(retry.Config{Tokens: m.cfg.RetryBudget}),
-		forProbe: make(map[ID]*holding),
-	}
-	m.lanes.put(k, l)
-	return l
 }

@@ -19,6 +19,7 @@ type desk struct {
 
 func newDesk(t *testing.T, cfg MemoryConfig) *desk {
 	cfg.Rand = half
+	cfg.Limits.Fixed = true // limits have tests of their own
 	return &desk{Memory: NewMemory(cfg), t: t, now: start}
 }
 
@@ -216,10 +217,15 @@ func TestMemory_breaker(t *testing.T) {
 	t.Run("a good probe wakes those who wait", func(t *testing.T) {
 		d := newDesk(t, MemoryConfig{})
 		trip(d)
-		waiting := d.admit(d.need()).Hold.Wake
+		first, second := d.need(), d.need()
+		d.admit(first)
+		waiting := d.admit(second).Hold.Wake
 		d.now = start.Add(30 * time.Second)
-		probe := d.mustAdmit(d.need())
-		d.Content(ctx, d.now, probe)
+		probe := d.mustAdmit(first)
+		if isClosed(waiting) {
+			t.Error("the second was woken for the place of the first")
+		}
+		d.Content(ctx, d.now, probe, claude.Usage{})
 		if !isClosed(waiting) {
 			t.Error("the breaker is half-open and the waiting call sleeps on")
 		}
@@ -386,7 +392,7 @@ func TestMemory_scopesAreBounded(t *testing.T) {
 	for i := range maxScopes + 100 {
 		n := d.need()
 		n.Scope = strconv.Itoa(i)
-		d.Settle(ctx, d.now, d.mustAdmit(n), End{Verdict: told(time.Second), Call: Uncounted, PauseUntil: d.now.Add(time.Second)})
+		d.Settle(ctx, d.now, d.mustAdmit(n), End{Verdict: told(time.Second), Call: Continues, Retry: true})
 	}
 	if got := d.scopes.len(); got != maxScopes {
 		t.Errorf("%d scopes kept, want %d", got, maxScopes)

@@ -47,3 +47,35 @@ func TestAbilities_ofEveryModel(t *testing.T) {
 		}
 	}
 }
+
+// TestAbilities_ofATarget: what decides whether a request may go to the model.
+func TestAbilities_ofATarget(t *testing.T) {
+	type able struct {
+		window, output                             int
+		forced, sampling, budget, adaptive, effort bool
+	}
+	const million, most = 1_000_000, 128_000
+	for _, tt := range []struct {
+		reason, model string
+		want          able
+	}{
+		{"the oldest have the small window", "claude-sonnet-4-5", able{200_000, 64_000, true, true, true, false, false}},
+		{"effort came with Opus 4.5", "claude-opus-4-5-20251101", able{200_000, 64_000, true, true, true, false, true}},
+		{"4.6 takes both sorts of thinking", "claude-opus-4-6", able{million, most, true, true, true, true, true}},
+		{"4.7 takes neither sampling nor a budget", "claude-opus-4-7", able{million, most, true, false, false, true, true}},
+		{"forced tools are taken up to Opus 5", "claude-opus-5", able{million, most, true, false, false, true, true}},
+		{"and refused by Sonnet 5.5", "claude-sonnet-5-5", able{million, most, false, false, false, true, true}},
+		{"unknown: the least of all", "claude-opus-6", able{window: 200_000, output: 64_000}},
+		{"no model", "", able{window: 200_000, output: 64_000}},
+	} {
+		t.Run(tt.reason+": "+tt.model, func(t *testing.T) {
+			got := able{
+				ContextWindow(tt.model), MaxOutput(tt.model), TakesForcedTools(tt.model),
+				TakesSampling(tt.model), TakesBudget(tt.model), TakesAdaptive(tt.model), TakesEffort(tt.model),
+			}
+			if got != tt.want {
+				t.Errorf("got %+v, want %+v", got, tt.want)
+			}
+		})
+	}
+}

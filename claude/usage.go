@@ -8,7 +8,8 @@ type Usage struct {
 	Input      int // neither read from the cache nor written to it
 	CacheWrite int
 	CacheRead  int
-	Output     int // produced so far
+	Output     int  // produced so far
+	Caches     bool // the fields of the cache were told: the sum is all of the input
 }
 
 // Known tells that something has been reported.
@@ -16,7 +17,7 @@ func (u Usage) Known() bool { return u != Usage{} }
 
 // Plus returns the sum of what two attempts have cost.
 func (u Usage) Plus(o Usage) Usage {
-	return Usage{u.Input + o.Input, u.CacheWrite + o.CacheWrite, u.CacheRead + o.CacheRead, u.Output + o.Output}
+	return Usage{u.Input + o.Input, u.CacheWrite + o.CacheWrite, u.CacheRead + o.CacheRead, u.Output + o.Output, u.Caches || o.Caches}
 }
 
 // Merge takes over the fields that a usage object of the API names. In a
@@ -32,9 +33,9 @@ func (u *Usage) Merge(object []byte) {
 		case "input_tokens":
 			u.Input = int(value.Num)
 		case "cache_creation_input_tokens":
-			u.CacheWrite = int(value.Num)
+			u.CacheWrite, u.Caches = int(value.Num), true
 		case "cache_read_input_tokens":
-			u.CacheRead = int(value.Num)
+			u.CacheRead, u.Caches = int(value.Num), true
 		case "output_tokens":
 			u.Output = int(value.Num)
 		}

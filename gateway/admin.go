@@ -94,7 +94,9 @@ type State struct {
 	Bodies   int64          `json:"bodies_bytes"` // kept for retries
 	Dropped  uint64         `json:"events_dropped"`
 	Breakers []StateBreaker `json:"breakers"`
-	Live     []StateCall    `json:"live"` // oldest first
+	Limits   []StateLimit   `json:"limits"`               // the latest used first, a hundred at most
+	PassedOn []string       `json:"sent_plain,omitempty"` // models whose streams cannot be assembled
+	Live     []StateCall    `json:"live"`                 // oldest first
 }
 
 // StateBreaker is one circuit breaker in a State.
@@ -107,35 +109,79 @@ type StateBreaker struct {
 	Calls     int       `json:"calls"`
 	NextProbe time.Time `json:"next_probe,omitzero"`
 	Budget    int       `json:"retry_budget"`
+	InFlight  int       `json:"in_flight"`
+	Most      int       `json:"concurrency,omitempty"` // in force while the upstream is overloaded
+}
+
+// StateLimit is what one organisation may still use of one class of models.
+type StateLimit struct {
+	Of        string        `json:"of"` // organization, workspace, client; credential until its organisation is known
+	Owner     string        `json:"owner"`
+	Workspace string        `json:"workspace,omitempty"`
+	Class     string        `json:"class"`
+	Fast      bool          `json:"fast,omitempty"`
+	InFlight  int           `json:"in_flight"`
+	Learning  int           `json:"learning,omitempty"` // nothing is known yet: so many may fly
+	Paused    time.Time     `json:"paused_until,omitzero"`
+	Buckets   []StateBucket `json:"buckets"`
+}
+
+// StateBucket is one bucket of a StateLimit.
+type StateBucket struct {
+	Kind      string `json:"kind"`
+	PerMinute int64  `json:"per_minute"`
+	Burst     int64  `json:"burst"`
+	Level     int64  `json:"level"`
+	Reserved  int64  `json:"reserved"`
+	From      string `json:"from"`
 }
 
 // StateCall is one live call in a State.
 type StateCall struct {
-	ID      string    `json:"id"`
-	Model   string    `json:"model"`
-	Tag     string    `json:"tag,omitempty"`
-	Phase   string    `json:"phase"`
-	Reason  string    `json:"reason,omitempty"`
-	Arrived time.Time `json:"arrived"`
-	Until   time.Time `json:"until,omitzero"`
-	Attempt int       `json:"attempt"`
+	ID       string    `json:"id"`
+	Model    string    `json:"model"`
+	Fallback string    `json:"fallback,omitempty"` // the model that attempts go to instead
+	Tag      string    `json:"tag,omitempty"`
+	Phase    string    `json:"phase"`
+	Reason   string    `json:"reason,omitempty"`
+	Arrived  time.Time `json:"arrived"`
+	Until    time.Time `json:"until,omitzero"`
+	Attempt  int       `json:"attempt"`
+}
+
+func stateOfLimit(l observe.Limit) StateLimit {
+	v := StateLimit{
+		Of: l.Of, Owner: l.Owner, Workspace: l.Workspace, Class: l.Class, Fast: l.Fast,
+		InFlight: l.InFlight, Learning: l.Learning, Paused: l.Paused, Buckets: make([]StateBucket, 0, len(l.Buckets)),
+	}
+	for _, b := range l.Buckets {
+		v.Buckets = append(v.Buckets, StateBucket{
+			Kind: b.Kind, PerMinute: b.PerMinute, Burst: int64(b.Burst), Level: int64(b.Level), Reserved: int64(b.Reserved), From: b.From,
+		})
+	}
+	return v
 }
 
 // stateOf spells a snapshot for the outside. Lists are never null.
 func stateOf(s observe.Snapshot) State {
 	v := State{
 		Time: s.Time, InFlight: s.InFlight, Waiting: s.Waiting, Bodies: s.Bodies, Dropped: s.Dropped,
+		Limits: make([]StateLimit, 0, len(s.Limits)), PassedOn: s.PassedOn,
 		Breakers: make([]StateBreaker, 0, len(s.Breakers)), Live: make([]StateCall, 0, len(s.Calls)),
 	}
 	for _, b := range s.Breakers {
 		v.Breakers = append(v.Breakers, StateBreaker{
 			Upstream: b.Upstream, Path: b.Path, Model: b.Model, State: b.State,
 			Failures: b.Failures, Calls: b.Calls, NextProbe: b.NextProbe, Budget: b.Budget,
+			InFlight: b.InFlight, Most: b.Most,
 		})
+	}
+	for _, l := range s.Limits {
+		v.Limits = append(v.Limits, stateOfLimit(l))
 	}
 	for _, c := range s.Calls {
 		v.Live = append(v.Live, StateCall{
-			ID: c.ID, Model: c.Model, Tag: c.Tag, Phase: c.Phase, Reason: c.Reason,
+			ID: c.ID, Model: c.Model, Fallback: c.Fallback, Tag: c.Tag, Phase: c.Phase, Reason: c.Reason,
 			Arrived: c.Arrived, Until: c.Until, Attempt: c.Attempt,
 		})
 	}

@@ -139,12 +139,16 @@ func unreachable(err error) *refusal {
 
 // advice is what a caller can do about a call that was given up.
 var advice = map[evenkeel.Code]string{
-	evenkeel.CodeUnreachable: "The upstream could not be reached, or broke off before it answered. Check the gateway's upstream and the network; trying again at once will not help.",
+	evenkeel.CodeUnreachable: "The upstream could not be reached, or hung up before it began to answer. Check the gateway's upstream and the network; trying again at once will not help.",
+	evenkeel.CodeStreamCut:   "The upstream was reached and broke off its answer each time, before anything of it could be passed on. Look at its status, and at what stands between; trying again at once will not help.",
 	evenkeel.CodeTimeout:     "The upstream took the call and did not begin to answer in time. Stream long answers, or ask for fewer tokens; trying again at once will not help.",
 	evenkeel.CodeBreaker:     "The upstream is failing for everyone, so calls are held back until a probe succeeds. Try again after retry-after, or allow a longer evenkeel-max-wait.",
 	evenkeel.CodeQueueFull:   "Too many calls are waiting already. Try again after retry-after, or send fewer at once.",
 	evenkeel.CodeMaxWait:     "The call would have had to wait longer than it may. Try again after retry-after, or allow a longer evenkeel-max-wait.",
 	evenkeel.CodeDeadline:    "The call could not have been answered within its deadline. Try again after retry-after, or allow a longer deadline.",
+	evenkeel.CodeLimit:       "The organisation's limit is used up for longer than the call may wait. Try again after retry-after, or allow a longer evenkeel-max-wait or deadline.",
+	evenkeel.CodeLimitSize:   "No wait makes it pass: send less at once, or have the limit raised.",
+	evenkeel.CodeCrowded:     "The upstream is overloaded and serves as many calls as it can. Try again after retry-after.",
 	evenkeel.CodePaused:      "The API has asked everyone with this key to wait. Try again after retry-after.",
 	evenkeel.CodeDraining:    "This gateway is going away. Try again: another instance, or the next, will answer.",
 	evenkeel.CodeBadHeader:   "Correct the header, or leave it out.",

@@ -30,6 +30,9 @@ func TestGateway_answersForTheTransport(t *testing.T) {
 		{"no connection", &evenkeel.Error{
 			Code: evenkeel.CodeUnreachable, Kind: claude.API, Status: 502, Attempts: 6, Trail: "connect@0s connect@1s", Call: "ek_0123456789abcdef", Err: errors.New("refused"),
 		}, 502, "api_error", evenkeel.CodeUnreachable, "false", "", "6", "connect@0s connect@1s", "gave up after 6 attempts"},
+		{"broken off each time", &evenkeel.Error{
+			Code: evenkeel.CodeStreamCut, Kind: claude.API, Status: 502, Attempts: 2, Trail: "stream_cut@0ms stream_cut@1s", Call: "ek_0123456789abcdef", Err: evenkeel.ErrTruncated,
+		}, 502, "api_error", evenkeel.CodeStreamCut, "false", "", "2", "stream_cut@0ms stream_cut@1s", "was reached and broke off"},
 		{"no first byte", &evenkeel.Error{
 			Code: evenkeel.CodeTimeout, Kind: claude.Timeout, Status: 504, Attempts: 1, Trail: "first_byte@0s", Call: "ek_0123456789abcdef", RequestID: "req_1", Err: evenkeel.ErrFirstByte,
 		}, 504, "timeout_error", evenkeel.CodeTimeout, "false", "", "1", "", "Stream long answers"},

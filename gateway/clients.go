@@ -18,10 +18,11 @@ const (
 
 // client is a Client, checked.
 type client struct {
-	name  string
-	sum   [sha256.Size]byte
-	class class
-	paths []string
+	name   string
+	sum    [sha256.Size]byte
+	class  class
+	weight int
+	paths  []string
 }
 
 // class is a priority, the higher the more urgent.

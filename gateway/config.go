@@ -210,7 +210,7 @@ func (s *settings) useClients() error {
 				errs = append(errs, fmt.Errorf("%s.Paths: %q is not a path, want /v1/models, or /v1/models/* for all below it", at, p))
 			}
 		}
-		s.clients = append(s.clients, client{name: c.Name, sum: [32]byte(sum), class: class, paths: c.Paths})
+		s.clients = append(s.clients, client{name: c.Name, sum: [32]byte(sum), class: class, weight: c.Weight, paths: c.Paths})
 	}
 	return errors.Join(errs...)
 }

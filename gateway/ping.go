@@ -22,11 +22,11 @@ var ping = []byte("event: ping\ndata: {\"type\": \"ping\"}\n\n")
 type pinger struct {
 	w *writer
 
-	mu     sync.Mutex // guards all below, and the ResponseWriter
-	timer  *time.Timer
-	last   time.Time // when something was written
-	border bool      // what was written ends where an event ends
-	ended  bool
+	mu    sync.Mutex // guards all below, and the ResponseWriter
+	timer *time.Timer
+	last  time.Time // when something was written
+	tail  [4]byte   // of what was written
+	ended bool
 }
 
 // pings tells that the answer is a stream in which a ping is understood.
@@ -37,7 +37,7 @@ func pings(status int, h http.Header) bool {
 
 // newPinger starts with the header of the answer.
 func newPinger(w *writer) *pinger {
-	p := &pinger{w: w, last: time.Now(), border: true}
+	p := &pinger{w: w, last: time.Now(), tail: [4]byte{2: '\n', 3: '\n'}}
 	p.timer = time.AfterFunc(pingAfter, p.beat)
 	return p
 }
@@ -48,12 +48,25 @@ func (p *pinger) wrote(b []byte) {
 		return
 	}
 	p.last = time.Now()
-	p.border = bytes.HasSuffix(b, []byte("\n\n")) || bytes.HasSuffix(b, []byte("\n\r\n"))
+	n := min(len(b), len(p.tail))
+	copy(p.tail[:], p.tail[n:])
+	copy(p.tail[len(p.tail)-n:], b[len(b)-n:])
+}
+
+// border tells that what was written ends where an event ends. A large event
+// is written in pieces, of which the last may be a single byte.
+func (p *pinger) border() bool {
+	return bytes.HasSuffix(p.tail[:], []byte("\n\n")) || bytes.HasSuffix(p.tail[:], []byte("\n\r\n"))
 }
 
 // beat runs when the stream may have been silent for long enough.
 func (p *pinger) beat() {
-	p.mu.Lock()
+	if !p.mu.TryLock() {
+		// Something is being written: no silence, but a caller that takes its
+		// time. It is not waited for, nor told on top that we are alive.
+		time.AfterFunc(pingAfter, p.beat)
+		return
+	}
 	defer p.mu.Unlock()
 	if p.ended {
 		return
@@ -62,7 +75,7 @@ func (p *pinger) beat() {
 	if quiet >= pingAfter {
 		quiet = 0
 		p.last = time.Now()
-		if p.border && p.w.send(ping) != nil {
+		if p.border() && p.w.send(ping) != nil {
 			p.ended = true // the caller has gone; whoever relays the answer notices too
 			return
 		}

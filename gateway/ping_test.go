@@ -94,3 +94,24 @@ func check(t *testing.T, seen []arrival, pings int, longest time.Duration) {
 		t.Errorf("silent for %v, want at most %v: %s", silence, longest, fmt.Sprint(seen))
 	}
 }
+
+// TestPinger_knowsWhereEventsEnd however what is written is divided.
+func TestPinger_knowsWhereEventsEnd(t *testing.T) {
+	for _, eol := range []string{"\n", "\r\n"} {
+		event := "event: ping" + eol + "data: {}" + eol + eol
+		for size := 1; size <= len(event); size++ {
+			p := newPinger(nil)
+			if !p.border() {
+				t.Fatal("the beginning is not where an event may stand")
+			}
+			for at := 0; at < len(event); at += size {
+				piece := event[at:min(at+size, len(event))]
+				p.wrote([]byte(piece))
+				if got, want := p.border(), at+len(piece) == len(event); got != want {
+					t.Errorf("in pieces of %d, after %q: an event ends here: %v, want %v", size, event[:at+len(piece)], got, want)
+				}
+			}
+			p.end()
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httputil"
 	"strings"
@@ -69,7 +70,7 @@ func (c *call) paths() []string {
 
 // forward relays the request and its answer.
 func (c *call) forward(r *http.Request) {
-	r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
+	r = r.WithContext(evenkeel.WithCaller(context.WithValue(r.Context(), callKey{}, c), c.caller(r)))
 	if r.ContentLength != 0 {
 		r.Body = &c.body
 		// A body beyond what the Transport keeps is still being sent upstream
@@ -80,6 +81,16 @@ func (c *call) forward(r *http.Request) {
 	c.w.message = claude.PathOf(r.Method, r.URL.Path) == claude.Messages
 	defer c.w.end()
 	c.s.proxy.ServeHTTP(&c.w, r)
+}
+
+// caller says for whom the request is made.
+func (c *call) caller(r *http.Request) evenkeel.Caller {
+	caller := evenkeel.Caller{Own: c.s.APIKey != ""}
+	caller.Address, _, _ = net.SplitHostPort(r.RemoteAddr)
+	if c.client != nil {
+		caller.Name, caller.Weight = c.client.name, float64(c.client.weight)
+	}
+	return caller
 }
 
 // callOf returns the call that a request to or from the proxy belongs to.

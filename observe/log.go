@@ -12,6 +12,8 @@ import (
 //   - WARN before each wait, at most one per model and second;
 //   - INFO for each finished call, WARN if it failed;
 //   - WARN for refusals, one line per model, reason and second, with a count;
+//   - WARN when calls go to another model, or may not, at most one per model,
+//     reason and second;
 //   - WARN when a breaker opens, INFO when it moves otherwise.
 //
 // The keys are listed in docs/logs.md.
@@ -22,7 +24,8 @@ type Log struct {
 	// The rest belongs to the goroutine.
 	waits    map[string]time.Time // model → when its last WARN was written
 	refusals map[refusal]*tally
-	dropped  uint64 // as last told
+	falls    map[refusal]time.Time // model, and why not → when its last WARN was written
+	dropped  uint64                // as last told
 }
 
 type refusal struct{ model, reason string }
@@ -36,7 +39,7 @@ type tally struct {
 
 // NewLog starts a Log. [Log.Close] ends it.
 func NewLog(l *slog.Logger) *Log {
-	log := &Log{waits: make(map[string]time.Time), refusals: make(map[refusal]*tally)}
+	log := &Log{waits: make(map[string]time.Time), refusals: make(map[refusal]*tally), falls: make(map[refusal]time.Time)}
 	log.logger.Store(l)
 	log.Queue = newQueue(log.tick)
 	go log.run(log.write)
@@ -65,6 +68,8 @@ func (l *Log) write(e Event) {
 		l.put(slog.LevelWarn, "resuming", slog.String("id", e.Call), slog.String("model", e.Model),
 			slog.String("reason", e.Reason), slog.Int("attempt", e.Attempt), slog.String("request_id", e.RequestID),
 			slog.Int("input_tokens", e.Usage.Input), slog.Int("output_tokens", e.Usage.Output))
+	case FellBack:
+		l.fellBack(e)
 	case PassedOn:
 		l.put(slog.LevelWarn, "plain calls are sent plain from now on", slog.String("model", e.Model),
 			slog.String("delta", e.State), slog.String("id", e.Call), slog.String("request_id", e.RequestID))
@@ -89,6 +94,26 @@ func (l *Log) waiting(e Event) {
 		slog.Duration("wait", e.Wait.Round(time.Millisecond)), slog.String("request_id", e.RequestID))
 }
 
+func (l *Log) fellBack(e Event) {
+	k := refusal{e.Model, e.State}
+	if last, ok := l.falls[k]; ok && e.Time.Sub(last) < time.Second {
+		return
+	}
+	if len(l.falls) >= 1000 {
+		clear(l.falls)
+	}
+	l.falls[k] = e.Time
+	attrs := []slog.Attr{
+		slog.String("id", e.Call), slog.String("model", e.Model), slog.String("fallback", e.Fallback),
+		slog.String("reason", e.Reason), slog.Int("attempts", e.Attempt),
+	}
+	if e.State != "" {
+		l.put(slog.LevelWarn, "not falling back", append(attrs, slog.String("why_not", e.State))...)
+		return
+	}
+	l.put(slog.LevelWarn, "falling back", attrs...)
+}
+
 func (l *Log) done(e Event) {
 	level := slog.LevelInfo
 	if e.Status == 0 || e.Status >= 500 || e.Status == 429 || e.Status < 300 && e.Reason != "ok" {
@@ -100,6 +125,9 @@ func (l *Log) done(e Event) {
 		slog.String("reason", e.Reason), slog.Int("attempts", e.Attempt),
 		slog.Int64("waited_ms", e.Waited.Milliseconds()), slog.Int64("first_byte_ms", e.FirstByte.Milliseconds()),
 		slog.Int64("total_ms", e.Took.Milliseconds()), slog.String("request_id", e.RequestID),
+	}
+	if e.Fallback != "" {
+		attrs = append(attrs, slog.String("fallback", e.Fallback))
 	}
 	if e.Resume != "" {
 		attrs = append(attrs, slog.String("resume", e.Resume))

@@ -76,6 +76,35 @@ func TestLog_oneWarningPerModelAndSecond(t *testing.T) {
 	}
 }
 
+// TestLog_fallingBack tells of it once a second for each model, and of each
+// reason not to.
+func TestLog_fallingBack(t *testing.T) {
+	got := inLog(t, func(l *Log) {
+		for range 5 {
+			observe(l, Event{Kind: FellBack, Model: "a", Fallback: "b", Reason: "breaker", Call: "ek_1"})
+			observe(l, Event{Kind: FellBack, Model: "a", Fallback: "b", Reason: "breaker", State: "prefill"})
+		}
+		time.Sleep(time.Second)
+		observe(l, Event{Kind: FellBack, Model: "a", Fallback: "b", Reason: "pause"})
+		observe(l, Event{Kind: CallDone, Model: "a", Fallback: "b", Status: 200, Reason: "ok"})
+	})
+	if len(got) != 4 {
+		t.Fatalf("%d lines, want 4: %v", len(got), got)
+	}
+	for i, want := range []map[string]any{
+		{"msg": "falling back", "model": "a", "fallback": "b", "reason": "breaker", "id": "ek_1"},
+		{"msg": "not falling back", "model": "a", "fallback": "b", "reason": "breaker", "why_not": "prefill"},
+		{"msg": "falling back", "reason": "pause"},
+		{"msg": "call done", "model": "a", "fallback": "b"},
+	} {
+		for key, value := range want {
+			if got[i][key] != value {
+				t.Errorf("line %d: %s is %v, want %v", i+1, key, got[i][key], value)
+			}
+		}
+	}
+}
+
 func TestLog_refusalsAreCounted(t *testing.T) {
 	got := inLog(t, func(l *Log) {
 		for range 250 {

@@ -25,6 +25,7 @@ const (
 	Refused                      // a call ended without an attempt, or by a decision of ours
 	BreakerMoved                 // a breaker changed its state
 	Resumed                      // a stream has broken after content, and an attempt is to go on with it
+	FellBack                     // a call goes to another model, or may not: State says why
 	PassedOn                     // plain calls of a model are sent plain from now on: their streams cannot be assembled
 )
 
@@ -43,6 +44,8 @@ func (k Kind) String() string {
 		return "breaker"
 	case Resumed:
 		return "resumed"
+	case FellBack:
+		return "fell_back"
 	case PassedOn:
 		return "passed_on"
 	default:
@@ -59,6 +62,7 @@ type Event struct {
 	Upstream    string // host[:port]
 	Path        string // class of path: messages, count_tokens, batches, other
 	Model       string // as the caller wrote it; "" where the path names none
+	Fallback    string // the model that attempts go to in place of Model, or that has answered; FellBack: that it is about; "" if it is Model
 	Tag         string // evenkeel-tag
 	Stream      bool
 	Attempt     int           // 1 is the first
@@ -72,7 +76,7 @@ type Event struct {
 	Usage       claude.Usage  // CallDone: tokens of the answer that was delivered, as far as it told; Resumed: of its part that broke
 	Resume      string        // CallDone: "resumed" if the stream was gone on with, or why it was not: a closed set; "" if it did not break
 	RequestID   string        // upstream's request-id
-	State       string        // BreakerMoved: the new state; PassedOn: the delta that has no known place
+	State       string        // BreakerMoved: the new state; PassedOn: the delta that has no known place; FellBack: why the request may not go there, a closed set, "" if it does
 	Probe       bool          // the attempt tested whether the upstream has recovered
 }
 
@@ -86,6 +90,7 @@ type Snapshot struct {
 	InFlight int // attempts being served
 	Waiting  int // calls that wait
 	Breakers []Breaker
+	Limits   []Limit  // the latest used first, a hundred at most
 	Calls    []Call   // a call each, oldest first
 	Bodies   int64    // bytes kept for retries
 	Dropped  uint64   // events dropped because a reader was stuck
@@ -99,16 +104,40 @@ type Breaker struct {
 	Failures, Calls       int       // within the window
 	NextProbe             time.Time // zero while closed
 	Budget                int       // retry budget left, in tokens
+	InFlight              int       // attempts being served
+	Most                  int       // that may be at once, while the upstream is overloaded; 0 is no bound
+}
+
+// Limit is what one organisation (or workspace, or client, or credential whose
+// organisation is not known yet) may still use of one class of models.
+type Limit struct {
+	Of, Owner, Workspace, Class string
+	Fast                        bool
+	InFlight                    int
+	Learning                    int       // at most so many fly while nothing is known; 0 if something is
+	Paused                      time.Time // until; zero if it is not
+	Buckets                     []Bucket
+}
+
+// Bucket is one bucket of a Limit.
+type Bucket struct {
+	Kind      string // requests, input-tokens, output-tokens, tokens
+	PerMinute int64
+	Burst     float64 // what it holds when full
+	Level     float64 // what is left; below 0 is a debt
+	Reserved  float64 // by attempts that have not ended
+	From      string  // who told the limit: headers, api, config
 }
 
 // Call is one live call in a Snapshot.
 type Call struct {
-	ID      string
-	Model   string
-	Tag     string
-	Phase   string // "queued", "sent", "streaming", "waiting"
-	Reason  string // why it waits
-	Arrived time.Time
-	Until   time.Time // of the wait
-	Attempt int
+	ID       string
+	Model    string // as the caller wrote it
+	Fallback string // the model that attempts go to in its place; "" if they go to Model
+	Tag      string
+	Phase    string // "queued", "sent", "streaming", "waiting"
+	Reason   string // why it waits
+	Arrived  time.Time
+	Until    time.Time // of the wait
+	Attempt  int
 }

@@ -42,6 +42,10 @@ func (t *Transcript) Request(body []byte) (newBody []byte, err error) {
 	return b.edited(t), nil
 }
 
+// Possible tells that a message of a model may be continued at all, as far as
+// its id alone says: where it may not, nothing need be kept for it.
+func Possible(model string) bool { return !claude.Known(model) || !claude.AlwaysThinks(model) }
+
 // body is the caller's request.
 type body struct {
 	raw      []byte

@@ -43,7 +43,7 @@ func (t *attempt) place(in input) place {
 			w.user(turn)
 		}
 	}
-	w.continues = w.open && w.goesOn || w.joined && w.at != mark{}
+	w.continues = w.goesOn || w.joined && w.at != mark{}
 	if !w.continues && !w.joined {
 		w.at = mark{}
 	}
@@ -121,7 +121,7 @@ func (w *walk) assistant(turn turn) {
 		at, ours = w.text.follow(at, text)
 	}
 	if !ours || !said {
-		w.open, w.at = false, mark{}
+		w.open, w.goesOn, w.at = false, false, mark{}
 		return
 	}
 	w.at, w.open = at, at.words < w.text.words
@@ -134,8 +134,8 @@ func (w *walk) user(turn turn) {
 	asks := (w.open || turn.says(func(text []byte) bool { return len(quotation(text)) > 0 })) && turn.says(saysGoOn)
 	w.goesOn = false
 	for _, p := range turn.parts {
-		if asks && p.kind == "text" && (w.open || w.quotes(p.text)) {
-			w.open, w.goesOn = true, true
+		if asks && p.kind == "text" && (w.open || w.goesOn || w.quotes(p.text)) {
+			w.open, w.goesOn = w.at.words < w.text.words, true
 			w.before = after(w.before, turn.role, p)
 			continue
 		}
@@ -172,7 +172,9 @@ func (w *walk) quotes(text []byte) bool {
 	if len(words) == 0 {
 		return false
 	}
-	if at, ok := words.of(w.text); ok {
+	// All of it may be quoted: of an answer that lost only its end, nothing is
+	// left to say. One that the history holds whole is talked about.
+	if at, ok := words.of(w.text); ok && at != w.at {
 		w.at = at
 		return true
 	}
@@ -248,5 +250,5 @@ func (q quotedWords) of(p prose) (at mark, ok bool) {
 		}
 		at = mark{words: w.number}
 	}
-	return at, at.words < p.words
+	return at, true
 }

@@ -136,6 +136,49 @@ func TestContinuation_atEveryCut(t *testing.T) {
 	}
 }
 
+// Of an answer that is whole already nothing is left to say: what asks for the
+// rest gets an empty one, not another answer.
+func TestContinuation_ofTheWhole(t *testing.T) {
+	const goOn = "I have this of your reply: <partial>%s</partial>\n\nContinue it exactly where it ends."
+	question := user("What is a keel?")
+	for _, c := range []struct {
+		name  string
+		model string
+		turns func(whole string) []body
+		empty bool
+	}{
+		{"prefill", older, func(s string) []body { return []body{question, assistant(s)} }, true},
+		{"a turn that quotes it", newer, func(s string) []body { return []body{question, user(fmt.Sprintf(goOn, s))} }, true},
+		{"a turn that quotes its end", newer, func(s string) []body {
+			return []body{question, user(fmt.Sprintf(goOn, s[len(s)-20:]))}
+		}, true},
+		{"the question, and on", newer, func(s string) []body {
+			return []body{user("What is a keel?\n\n" + fmt.Sprintf(goOn, s))}
+		}, true},
+		{"a block of its own for the quotation", newer, func(s string) []body {
+			return []body{question, user([]body{{"type": "text", "text": s}, {"type": "text", "text": "Continue."}})}
+		}, true},
+		{"a turn after it is a new one", newer, func(s string) []body {
+			return []body{question, assistant(s), user("Please go on.")}
+		}, false},
+		{"a turn after it that quotes it is a new one", newer, func(s string) []body {
+			return []body{question, assistant(s), user(fmt.Sprintf(goOn, s))}
+		}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			api := sim.New(sim.Config{Seed: 5, OutputTokens: 12})
+			whole := told(t, api, ask(newer, nil, question)).text()
+			rest := told(t, api, ask(c.model, nil, c.turns(whole)...))
+			if got := rest.text(); rest.StopReason != "end_turn" || (got == "") != c.empty {
+				t.Errorf("got %q and %s, want end_turn and an empty text: %v", got, rest.StopReason, c.empty)
+			}
+			if last := last(api); last.Continues != c.empty || last.CutHistory {
+				t.Errorf("recorded as continuing: %v, as a cut history: %v; want %v, false", last.Continues, last.CutHistory, c.empty)
+			}
+		})
+	}
+}
+
 func last(api *sim.API) sim.Attempt {
 	all := api.Attempts()
 	return all[len(all)-1]

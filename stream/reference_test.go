@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/evenkeel-dev/evenkeel/claude"
 )
 
@@ -97,6 +99,7 @@ func (s *State) read(lines []string) {
 	case "message_start":
 		message, _ := parseObject(string(object.get("message")))
 		s.count(message.get("usage"))
+		s.Model = cut(gjson.ParseBytes(message.get("model")).Str) // how odd bytes are decoded is nobody's question
 	case "message_delta":
 		s.Content = true
 		s.count(object.get("usage"))
@@ -145,9 +148,9 @@ func (s *State) count(usage json.RawMessage) {
 		case "output_tokens":
 			s.Usage.Output = int(n)
 		case "cache_read_input_tokens":
-			s.Usage.CacheRead = int(n)
+			s.Usage.CacheRead, s.Usage.Caches = int(n), true
 		case "cache_creation_input_tokens":
-			s.Usage.CacheWrite = int(n)
+			s.Usage.CacheWrite, s.Usage.Caches = int(n), true
 		}
 	}
 }

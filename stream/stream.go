@@ -27,6 +27,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"strings"
 
 	"github.com/tidwall/gjson"
 
@@ -50,6 +51,7 @@ type State struct {
 	Stopped  bool         // a message_delta named a stop reason
 	Finished bool         // message_stop has come
 	Usage    claude.Usage // as far as it has been told
+	Model    string       // that message_start names: an alias may mean another than was asked for
 	Error    claude.Error // of an error event; zero if none came
 }
 
@@ -280,7 +282,9 @@ func (r *Reader) note(event []byte) {
 		r.state.Content = r.state.Content || isObject(data)
 	case "message_start":
 		if isObject(data) {
-			r.state.Usage.Merge([]byte(member(member(gjson.ParseBytes(data), "message"), "usage").Raw))
+			message := member(gjson.ParseBytes(data), "message")
+			r.state.Usage.Merge([]byte(member(message, "usage").Raw))
+			r.state.Model = cut(member(message, "model").Str)
 		}
 	case "message_delta":
 		if isObject(data) {
@@ -304,6 +308,11 @@ func (r *Reader) ending(data gjson.Result) {
 		r.state.Stopped = true
 	}
 }
+
+// cut bounds a name, and takes it out of the event it stands in.
+func cut(name string) string { return strings.Clone(name[:min(len(name), maxName)]) }
+
+const maxName = 128 // bytes of a model
 
 // isObject tells that data can be read by clients.
 func isObject(data []byte) bool {

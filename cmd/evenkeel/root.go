@@ -42,7 +42,7 @@ evenkeel explain CODE explains one.`,
 	configFlag(flags, "log-level", "log.level", "debug, info, warn or error")
 	configFlag(flags, "log-format", "log.format", "auto, text or json")
 	root.AddCommand(
-		demoCommand(), serveCommand(), execCommand(), askCommand(), simCommand(), faultCommand(), configCommand(),
+		demoCommand(), serveCommand(), execCommand(), askCommand(), countCommand(), tokensCommand(), simCommand(), faultCommand(), configCommand(),
 		healthcheckCommand(), versionCommand(), explainCommand(),
 	)
 	root.InitDefaultHelpCmd()

@@ -115,8 +115,11 @@ func (p *process) run(ctx context.Context, front, admin net.Listener) error {
 	go func() { failed <- adminServer.Serve(admin) }()
 	done := make(chan error, 1)
 	go func() { done <- p.gateway.Serve(serving, front) }()
+	asking := p.askLimits(serving, p.resolved.Config)
 
 	err := p.watch(signals, drain, done, failed)
+	drain()
+	asking.Wait()
 	_ = adminServer.Close() // probes may ask until the end; whoever asks now finds nobody
 	return p.ended(err)
 }

@@ -36,11 +36,51 @@ func transportConfig(c config.Config, log *slog.Logger) evenkeel.Config {
 			Ramp:       noneIfZero(time.Duration(c.Breaker.Ramp)),
 			Refuse:     c.Breaker.WhenOpen == "refuse",
 		},
-		Stream: evenkeel.Stream{Resume: c.Stream.Resume == "continue", Plain: c.Upstream.StreamPlain},
-		Queue:  evenkeel.Queue{Depth: c.Queue.Depth, MaxWait: time.Duration(c.Queue.MaxWait)},
-		Memory: evenkeel.Memory{Body: int64(c.Memory.Body), Bodies: int64(c.Memory.Bodies)},
-		Log:    log,
+		Fallback:    fallbackConfig(c),
+		Stream:      evenkeel.Stream{Resume: c.Stream.Resume == "continue", Plain: c.Upstream.StreamPlain},
+		Limits:      limitsConfig(c),
+		Concurrency: evenkeel.Concurrency{Max: c.Concurrency.Max, Fixed: c.Concurrency.Mode == "fixed"},
+		Queue:       evenkeel.Queue{Depth: c.Queue.Depth, MaxWait: time.Duration(c.Queue.MaxWait)},
+		Memory:      evenkeel.Memory{Body: int64(c.Memory.Body), Bodies: int64(c.Memory.Bodies)},
+		Log:         log,
 	}
+}
+
+// fallbackConfig says in the library's words what the file says of fallback.
+func fallbackConfig(c config.Config) []evenkeel.Fallback {
+	var all []evenkeel.Fallback
+	for _, f := range c.Fallback {
+		all = append(all, evenkeel.Fallback{From: f.From, To: f.To})
+	}
+	return all
+}
+
+// limitsConfig says in the library's words what the file says of limits.
+func limitsConfig(c config.Config) evenkeel.Limits {
+	l := evenkeel.Limits{
+		Fixed: !c.Limits.Learn, Headroom: float64(c.Limits.Headroom),
+		Models: ratesOf(c.Limits.Models), Organizations: make(map[string]map[string]evenkeel.Rates), Clients: make(map[string]map[string]evenkeel.Rates),
+	}
+	if l.Headroom == 0 {
+		l.Headroom = -1 // none, not the default
+	}
+	for id, models := range c.Limits.Organizations {
+		l.Organizations[id] = ratesOf(models)
+	}
+	for _, client := range c.Clients {
+		if len(client.Limits) > 0 {
+			l.Clients[client.Name] = ratesOf(client.Limits)
+		}
+	}
+	return l
+}
+
+func ratesOf(models map[string]config.Limit) map[string]evenkeel.Rates {
+	rates := make(map[string]evenkeel.Rates, len(models))
+	for model, l := range models {
+		rates[model] = evenkeel.Rates{RPM: int64(l.RPM), ITPM: int64(l.ITPM), OTPM: int64(l.OTPM)}
+	}
+	return rates
 }
 
 // noneIfZero spells none: 0 in the file, where a number is what it says; less

@@ -37,11 +37,11 @@ func wire(t *testing.T, c config.Config) wired {
 // key is used, or listed as one that is not yet.
 func TestWire_everyKeyCounts(t *testing.T) {
 	elsewhere := map[string]string{
+		"concurrency.mode": "only with concurrency.max", "limits.admin_key": "askLimits",
 		"version": "checked", "listen": "openPorts", "admin": "openPorts", "log.level": "newLogger", "log.format": "newLogger",
-		"store.kind": "refused",
-		"limits.learn": "later", "limits.headroom": "later", "limits.models": "later", "limits.organizations": "later",
-		"concurrency.mode": "later", "concurrency.max": "refused", "telemetry.semconv": "later",
-		"store.redis.url": "later", "store.redis.on_failure": "later", "store.redis.expected_instances": "later",
+		"store.kind":        "refused",
+		"telemetry.semconv": "later",
+		"store.redis.url":   "later", "store.redis.on_failure": "later", "store.redis.expected_instances": "later",
 	}
 	values := map[string]string{
 		"hosts": "a.internal", "origins": "https://a.example",
@@ -50,7 +50,10 @@ func TestWire_everyKeyCounts(t *testing.T) {
 		"retry.max_attempts": "7", "retry.base": "7s", "retry.max": "7s", "retry.longest_wait": "7m", "retry.budget": "0",
 		"breaker.error_rate": "7%", "breaker.window": "7s", "breaker.min_calls": "7", "breaker.open_for": "7m", "breaker.probe_every": "0",
 		"breaker.probes": "7", "breaker.ramp": "0s", "breaker.when_open": "refuse",
+		"limits.learn": "false", "limits.headroom": "7%", "limits.models": "{claude-opus-5-5: {rpm: 7}}",
+		"limits.organizations": "{org: {claude-opus-5-5: {rpm: 7}}}", "concurrency.max": "7",
 		"upstream.stream_plain": "true", "stream.resume": "continue",
+		"fallback":    "[{from: claude-opus-*, to: claude-sonnet-5-5}]",
 		"queue.depth": "7", "queue.max_wait": "7s", "memory.body": "7MB", "memory.bodies": "77MB",
 		"clients":     "[{name: a, token_sha256: " + strings.Repeat("a", 64) + ", priority: batch, weight: 2, paths: [/v1/messages]}]",
 		"drain.delay": "7s", "drain.grace": "0",

@@ -16,19 +16,24 @@ import (
 // know facts; a new one needs a reason in the commit that draws it.
 var mayUse = map[string][]string{
 	// Facts and pure decisions: no clock, no HTTP of their own, no goroutine.
-	"claude":   {},
-	"backoff":  {},
-	"classify": {"claude"},
-	"retry":    {},
-	"breaker":  {},
-	"stream":   {"claude"},
-	"observe":  {"claude"},
-	"assemble": {"claude", "internal/rawjson"},
-	"resume":   {"claude", "internal/rawjson", "stream"}, // stream: what an event is
+	"claude":      {},
+	"backoff":     {},
+	"tokens":      {}, // with tokens/fit, which makes its tables and knows no API
+	"classify":    {"claude"},
+	"retry":       {},
+	"breaker":     {},
+	"queue":       {},
+	"concurrency": {},
+	"limit":       {"claude"}, // headers, usage and model classes; how answers are judged it is told
+	"stream":      {"claude"},
+	"observe":     {"claude"},
+	"assemble":    {"claude", "internal/rawjson"},
+	"fallback":    {"claude", "internal/rawjson"},
+	"resume":      {"claude", "internal/rawjson", "stream"}, // stream: what an event is
 
 	// The one path.
-	"call":     {"backoff", "breaker", "classify", "claude", "observe", "retry"}, // observe: the types of a snapshot
-	"evenkeel": {"assemble", "backoff", "call", "classify", "claude", "observe", "resume", "stream"},
+	"call":     {"backoff", "breaker", "classify", "claude", "concurrency", "limit", "observe", "queue", "retry"}, // observe: the types of a snapshot
+	"evenkeel": {"assemble", "backoff", "call", "classify", "claude", "fallback", "observe", "resume", "stream", "tokens"},
 
 	// Those who stand in front of it.
 	"gateway": {"call", "claude", "evenkeel", "observe", "stream"},
@@ -41,7 +46,7 @@ var mayUse = map[string][]string{
 	"sim": {"claude"},
 
 	"internal/house":   {},
-	"internal/rawjson": {}, // editing JSON in place, for assemble and resume
+	"internal/rawjson": {}, // editing JSON in place, for assemble, fallback and resume
 	"proof":            {anyRoom},
 }
 

@@ -3,6 +3,8 @@ package bench
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +14,8 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -44,14 +48,14 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// serve is a child: it prints its address, then its CPU time so far in
-// microseconds for every line it reads, and ends with its input.
+// serve is a child: it prints its address, answers each line it reads with a
+// number, and ends with its input.
 func serve(role, upstream string) error {
 	u, err := url.Parse(upstream)
 	if err != nil {
 		return err
 	}
-	handler, err := proxy(role, u)
+	s, err := part(role, u)
 	if err != nil {
 		return err
 	}
@@ -59,18 +63,49 @@ func serve(role, upstream string) error {
 	if err != nil {
 		return err
 	}
-	srv := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
-	go func() { _ = srv.Serve(l) }()
-	defer srv.Close()
-	fmt.Println("http://" + l.Addr().String())
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.serve(ctx, l) }()
+	fmt.Println(s.scheme + "://" + l.Addr().String())
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
-		used, err := cpuUsed()
+		n, err := s.tell(in.Text())
 		if err != nil {
+			stop()
 			return err
 		}
-		fmt.Println(used.Microseconds())
+		fmt.Println(n)
 	}
-	return nil
+	stop()
+	return <-ended
+}
+
+// tell answers a question of the parent.
+func (s *served) tell(what string) (int64, error) {
+	switch what {
+	case "cpu":
+		used, err := cpuUsed()
+		return used.Microseconds(), err
+	case "memory":
+		return resident()
+	case "goroutines":
+		if s.base != nil {
+			s.base.CloseIdleConnections()
+		}
+		return int64(runtime.NumGoroutine()), nil
+	}
+	return 0, fmt.Errorf("nobody knows %q", what)
+}
+
+// resident is the memory of this process that is in use, in bytes.
+func resident() (int64, error) {
+	debug.FreeOSMemory()
+	raw, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0, err
+	}
+	var all, pages int64
+	_, err = fmt.Sscan(string(raw), &all, &pages)
+	return pages * int64(os.Getpagesize()), err
 }
 
 // cpuUsed is the CPU time of this process so far, its own and the system's.
@@ -80,25 +115,67 @@ func cpuUsed() (time.Duration, error) {
 	return time.Duration(use.Utime.Nano() + use.Stime.Nano()), err
 }
 
-func proxy(role string, u *url.URL) (http.Handler, error) {
+// served is what a child does.
+type served struct {
+	scheme string
+	serve  func(context.Context, net.Listener) error
+	base   interface{ CloseIdleConnections() } // its connections upstream; nil if it has none
+}
+
+// handled serves with net/http until ctx ends.
+func handled(h http.Handler) *served {
+	return &served{scheme: "http", serve: func(ctx context.Context, l net.Listener) error {
+		srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+		defer context.AfterFunc(ctx, func() { _ = srv.Close() })()
+		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	}}
+}
+
+// part returns what a child of that role does.
+func part(role string, u *url.URL) (*served, error) {
+	var h http.Handler
+	var err error
 	switch role {
 	case roleSim:
-		return simulated(u.Query())
+		h, err = simulated(u.Query())
 	case roleWriter:
-		return writer(u.Path)
+		h, err = writer(u.Path)
+	case roleTicker:
+		return newTicker(u.Query())
 	case roleGateway:
-		tr, err := evenkeel.New(evenkeel.Config{})
-		if err != nil {
-			return nil, err
-		}
-		return gateway.New(gateway.Config{Transport: tr, Upstream: u})
+		return newGateway(u)
+	default:
+		return newPlain(u), nil
 	}
-	// The plain one: what the standard library offers, with as many idle
-	// connections as ours.
-	return &httputil.ReverseProxy{
-		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(u) },
-		Transport: &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true},
-	}, nil
+	if err != nil {
+		return nil, err
+	}
+	return handled(h), nil
+}
+
+// newGateway is ours, with every default on.
+func newGateway(u *url.URL) (*served, error) {
+	tr, err := evenkeel.New(evenkeel.Config{})
+	if err != nil {
+		return nil, err
+	}
+	g, err := gateway.New(gateway.Config{Transport: tr, Upstream: u, Drain: gateway.Drain{Grace: -1}})
+	if err != nil {
+		return nil, err
+	}
+	return &served{scheme: "http", serve: g.Serve, base: tr}, nil
+}
+
+// newPlain is what the standard library offers, with as many idle connections
+// as ours.
+func newPlain(u *url.URL) *served {
+	base := &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true, ForceAttemptHTTP2: true}
+	s := handled(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(u) }, Transport: base})
+	s.base = base
+	return s
 }
 
 // The roles of a child.
@@ -114,6 +191,7 @@ type child struct {
 	in     io.WriteCloser
 	out    *bufio.Reader
 	client *http.Client
+	frail  bool // a plain proxy, which breaks a stream now and then
 
 	calls, broken atomic.Int64
 }
@@ -124,7 +202,7 @@ func startChild(b testing.TB, role, upstream string) *child {
 	if err != nil {
 		b.Fatal(err)
 	}
-	c := &child{cmd: exec.Command(self), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}}
+	c := &child{cmd: exec.Command(self), frail: role == rolePlain, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}}
 	c.cmd.Env = append(os.Environ(), envRole+"="+role, envUpstream+"="+upstream)
 	if role == roleGateway {
 		c.cmd.Stderr = os.Stderr // the plain one tells of each stream it breaks
@@ -159,8 +237,11 @@ func (c *child) line() (string, error) {
 }
 
 // cpu is the CPU time the child has used, in microseconds.
-func (c *child) cpu() (float64, error) {
-	if _, err := io.WriteString(c.in, "cpu\n"); err != nil {
+func (c *child) cpu() (float64, error) { return c.ask("cpu") }
+
+// ask asks the child for a number.
+func (c *child) ask(what string) (float64, error) {
+	if _, err := io.WriteString(c.in, what+"\n"); err != nil {
 		return 0, err
 	}
 	s, err := c.line()

@@ -46,11 +46,8 @@ func followStream(addr string, tokens int) (pacedStream, error) {
 		return nil, err
 	}
 	defer conn.Close()
-	const body = `{"model":"claude-haiku-4-5","max_tokens":1024,"stream":true,"messages":[{"role":"user","content":"Hello"}]}`
 	sent := time.Now()
-	_, err = fmt.Fprintf(conn, "POST /v1/messages HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n"+
-		"Anthropic-Version: 2023-06-01\r\nX-Api-Key: key\r\nContent-Length: %d\r\n\r\n%s", addr, len(body), body)
-	if err != nil {
+	if err := sendRequest(conn, addr); err != nil {
 		return nil, err
 	}
 	wire := &clocked{Reader: conn}
@@ -68,6 +65,14 @@ func followStream(addr string, tokens int) (pacedStream, error) {
 			return stream, nil
 		}
 	}
+}
+
+// sendRequest asks for a stream.
+func sendRequest(w io.Writer, addr string) error {
+	const body = `{"model":"claude-haiku-4-5","max_tokens":1024,"stream":true,"messages":[{"role":"user","content":"Hello"}]}`
+	_, err := fmt.Fprintf(w, "POST /v1/messages HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n"+
+		"Anthropic-Version: 2023-06-01\r\nX-Api-Key: key\r\nContent-Length: %d\r\n\r\n%s", addr, len(body), body)
+	return err
 }
 
 // clocked remembers when bytes came.

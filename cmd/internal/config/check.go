@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"path"
 	"regexp"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 
 var (
 	clientName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+	modelID    = regexp.MustCompile(`^[A-Za-z0-9._:@/-]{1,128}$`)
 	sha256Hex  = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
@@ -35,6 +37,7 @@ func (r *Resolved) check(listens bool) ekerr.List {
 		r.checkListening(fail, value)
 	}
 	r.checkNumbers(fail, value)
+	r.checkFallback(fail, value)
 	r.checkClients(fail, value)
 	r.checkSupported(fail)
 	return errs
@@ -202,9 +205,29 @@ func (r *Resolved) checkNumbers(fail failFunc, value valueFunc) {
 			Because("an answer that cannot be assembled is asked for again, plain").
 			Hint("retry: {max_attempts: 2}, or more"))
 	}
+	if r.Concurrency.Mode == "fixed" && r.Concurrency.Max == 0 {
+		fail("concurrency.mode", value("concurrency.mode", "is fixed, and concurrency.max is 0, which is no bound").
+			Hint("concurrency: {mode: fixed, max: 50}"))
+	}
 	if r.Breaker.ProbeEvery > r.Breaker.OpenFor {
 		fail("breaker.probe_every", value("breaker.probe_every", "is %v, longer than breaker.open_for, which is %v", r.Breaker.ProbeEvery, r.Breaker.OpenFor).
 			Hint("probe_every: 0 makes no probes while the breaker is open"))
+	}
+}
+
+func (r *Resolved) checkFallback(fail failFunc, value valueFunc) {
+	for i, f := range r.Fallback {
+		at := fmt.Sprintf("fallback[%d]", i)
+		if _, err := path.Match(f.From, ""); err != nil || f.From == "" {
+			fail(at, value(at+".from", "is %q: want a model, a class of models or a glob", clip(f.From)).
+				Hint("fallback: [{from: claude-opus-*, to: claude-sonnet-5-5}]"))
+		}
+		switch {
+		case !modelID.MatchString(f.To):
+			fail(at, value(at+".to", "is %q: want the id of a model", clip(f.To)))
+		case f.To == f.From:
+			fail(at, value(at+".to", "is %q, which is from", clip(f.To)))
+		}
 	}
 }
 
@@ -244,8 +267,5 @@ func (r *Resolved) checkSupported(fail failFunc) {
 	}
 	if r.Store.Kind == "redis" {
 		unsupported("store.kind", "share state over Redis (store.kind: redis)", "store: {kind: memory}, one gateway for all callers")
-	}
-	if r.Concurrency.Max > 0 {
-		unsupported("concurrency.max", "limit concurrency (concurrency.max)", "concurrency: {max: 0}, which is no limit")
 	}
 }

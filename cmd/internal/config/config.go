@@ -27,10 +27,11 @@ type Config struct {
 	Timeouts    Timeouts    `yaml:"timeouts"`
 	Retry       Retry       `yaml:"retry"`
 	Breaker     Breaker     `yaml:"breaker"`
-	Limits      Limits      `yaml:"limits" later:"true"`
-	Concurrency Concurrency `yaml:"concurrency" later:"true"`
+	Limits      Limits      `yaml:"limits"`
+	Concurrency Concurrency `yaml:"concurrency"`
 	Queue       Queue       `yaml:"queue"`
 	Stream      Stream      `yaml:"stream"`
+	Fallback    []Fallback  `yaml:"fallback"`
 	Memory      Memory      `yaml:"memory"`
 	Store       Store       `yaml:"store"`
 	Clients     []Client    `yaml:"clients"`
@@ -78,6 +79,7 @@ type Breaker struct {
 // Limits are the rates that the upstream allows.
 type Limits struct {
 	Learn         bool                        `yaml:"learn"`
+	AdminKey      Secret                      `yaml:"admin_key"`
 	Headroom      Percent                     `yaml:"headroom" min:"0%" max:"90%"`
 	Models        map[string]Limit            `yaml:"models"`
 	Organizations map[string]map[string]Limit `yaml:"organizations"`
@@ -92,7 +94,7 @@ type Limit struct {
 
 // Concurrency bounds how many calls are at the upstream at once.
 type Concurrency struct {
-	Mode string `yaml:"mode" oneof:"adaptive"`
+	Mode string `yaml:"mode" oneof:"adaptive fixed"`
 	Max  int    `yaml:"max" min:"0" max:"1000000"`
 }
 
@@ -105,6 +107,12 @@ type Queue struct {
 // Stream says what becomes of a stream that breaks.
 type Stream struct {
 	Resume string `yaml:"resume" oneof:"off continue"`
+}
+
+// Fallback names the model that answers where another cannot in time.
+type Fallback struct {
+	From string `yaml:"from"`
+	To   string `yaml:"to"`
 }
 
 // Memory bounds the request bodies kept for retries.
@@ -133,7 +141,7 @@ type Client struct {
 	Priority    string           `yaml:"priority" oneof:"interactive normal batch"`
 	Weight      int              `yaml:"weight" min:"1" max:"1000"`
 	Paths       []string         `yaml:"paths"`
-	Limits      map[string]Limit `yaml:"limits" later:"true"`
+	Limits      map[string]Limit `yaml:"limits"`
 }
 
 // defaults implements defaulter: an entry of a list starts from these.

@@ -209,6 +209,13 @@ func TestLoad_errors(t *testing.T) {
 			file: "retry:\n  budget: 10\n  budget: 20\n",
 			want: []string{`EK-CONFIG-KEY  evenkeel.yaml:3:3  key "budget" appears twice`},
 		},
+		"fallback to nowhere": {
+			file: "fallback:\n  - {from: '[', to: claude-opus-5}\n  - {from: claude-opus-5}\n  - {from: a, to: a}\n",
+			want: []string{
+				"EK-CONFIG-VALUE  evenkeel.yaml:2:5  fallback[0].from", "EK-CONFIG-VALUE  evenkeel.yaml:3:5  fallback[1].to",
+				"EK-CONFIG-VALUE  evenkeel.yaml:4:5  fallback[2].to is \"a\", which is from",
+			},
+		},
 		"word for a number": {
 			file: "retry: {max_attempts: six}\n",
 			want: []string{`EK-CONFIG-TYPE  evenkeel.yaml:1:23  retry.max_attempts is "six": want a whole number`},
@@ -297,8 +304,8 @@ func TestLoad_errors(t *testing.T) {
 			},
 		},
 		"what this version cannot do": {
-			file: "store: {kind: redis}\nconcurrency: {max: 4}\n",
-			want: []string{"EK-CONFIG-UNSUPPORTED  evenkeel.yaml:1:15", "EK-CONFIG-UNSUPPORTED  evenkeel.yaml:2:20"},
+			file: "store: {kind: redis}\n",
+			want: []string{"EK-CONFIG-UNSUPPORTED  evenkeel.yaml:1:15"},
 		},
 		"assembling needs a second attempt": {
 			file: "upstream: {stream_plain: true}\nretry: {max_attempts: 1}\n",
@@ -409,9 +416,10 @@ func TestLoad_notes(t *testing.T) {
 		want []string
 	}{
 		"nothing worth a note":                    {file: "retry: {budget: 10}"},
-		"a key without effect yet":                {file: "limits: {models: {m: {rpm: 1}}}", want: []string{"limits.models"}},
-		"a key without effect, at its default":    {file: "limits: {learn: true}"},
-		"limits of a client":                      {file: "clients: [{name: a, token_sha256: " + hash + ", limits: {m: {rpm: 1}}}]", want: []string{"clients.a.limits"}},
+		"a key without effect yet":                {file: "telemetry: {semconv: compat}", want: []string{"telemetry.semconv"}},
+		"a key without effect, at its default":    {file: "telemetry: {semconv: latest}"},
+		"limits of a client":                      {file: "clients: [{name: a, token_sha256: " + hash + ", limits: {m: {rpm: 1}}}]"},
+		"limits of a key that is not set":         {file: "limits: {models: {m: {rpm: 1}}}", want: []string{"limits.models"}},
 		"a variable that is nearly ours":          {env: []string{"EVENKEEL_RETRY_MAX_ATTEMPS=3"}, want: []string{"EVENKEEL_RETRY_MAX_ATTEMPS"}},
 		"variables that Kubernetes sets":          {env: []string{"EVENKEEL_PORT=tcp://10.0.0.1:4290", "EVENKEEL_SERVICE_HOST=10.0.0.1", "EVENKEEL_PORT_4290_TCP=x"}},
 		"admin open to the network":               {file: "admin: :4291", want: []string{"admin"}},
@@ -431,8 +439,8 @@ func TestLoad_notes(t *testing.T) {
 }
 
 func TestLoad_unused(t *testing.T) {
-	got := mustLoad(t, "limits: {learn: true, headroom: 1%}\nretry: {budget: 500}\n", nil).Unused
-	if want := []string{"limits.learn"}; !slices.Equal(got, want) {
+	got := mustLoad(t, "telemetry: {semconv: latest}\nretry: {budget: 500}\n", nil).Unused
+	if want := []string{"telemetry.semconv"}; !slices.Equal(got, want) {
 		t.Errorf("unused keys %q, want %q", got, want)
 	}
 }

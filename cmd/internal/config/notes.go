@@ -21,11 +21,6 @@ func (r *Resolved) idle() {
 			changed = append(changed, l.path)
 		}
 	}
-	for _, c := range r.Clients {
-		if len(c.Limits) > 0 {
-			changed = append(changed, "clients."+c.Name+".limits")
-		}
-	}
 	if len(changed) > 0 {
 		r.Notes = append(r.Notes, Note{
 			At:   strings.Join(changed, ", "),
@@ -44,6 +39,9 @@ func (r *Resolved) risky(listens bool) []Note {
 		if u, err := ParseUpstream(r.Upstream.URL); err == nil && !ours(u.Hostname()) {
 			notes = append(notes, Note{At: "upstream.url", Text: "is not encrypted: prompts and credentials cross the network in the clear"})
 		}
+	}
+	if len(r.Limits.Models) > 0 && r.Upstream.APIKey == "" {
+		notes = append(notes, Note{At: "limits.models", Text: "are those of upstream.api_key, which is not set: they limit nobody; limits.organizations limit keys that callers bring"})
 	}
 	return notes
 }

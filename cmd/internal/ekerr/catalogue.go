@@ -32,6 +32,7 @@ const (
 	Unavailable       Code = "EK-UNAVAILABLE"
 	Rejected          Code = "EK-REJECTED"
 	StreamCut         Code = "EK-STREAM-CUT"
+	Input             Code = "EK-INPUT"
 	ExecStart         Code = "EK-EXEC-START"
 	Unready           Code = "EK-UNREADY"
 	ScenarioFile      Code = "EK-SCENARIO-FILE"
@@ -43,6 +44,11 @@ const (
 	SimUnreachable    Code = "EK-SIM-UNREACHABLE"
 	SimRefused        Code = "EK-SIM-REFUSED"
 	Assertion         Code = "EK-ASSERTION"
+	TokensInput       Code = "EK-TOKENS-INPUT"
+	TableFile         Code = "EK-TABLE"
+	Ledger            Code = "EK-LEDGER"
+	LedgerInUse       Code = "EK-LEDGER-IN-USE"
+	LedgerOther       Code = "EK-LEDGER-OTHER"
 )
 
 // Entry is what the catalogue knows about a code.
@@ -158,8 +164,13 @@ var catalogue = []Entry{
 	},
 	{
 		StreamCut, 1,
-		"The answer broke off before its end. What has arrived is a part of an answer, not an answer.",
-		"Make the call again. Do not use what has arrived.",
+		"The answer broke off before its end. What has arrived is a part of an answer, not an answer. With status 502 nothing has: the upstream was reached and broke off at the last attempt too, as evenkeel-trail tells.",
+		"Make the call again; after a 502, once the upstream is calm. Do not use what has arrived.",
+	},
+	{
+		Input, 1,
+		"An input cannot be read, or is not what it was taken for: a request that is no valid JSON or has no messages, a text that is not UTF-8. The exit code is 3 if other inputs could be used.",
+		"The error names the file, and the line where there are several. Where a file is meant as a text, say so with --text.",
 	},
 	{
 		ExecStart, 127,
@@ -217,15 +228,40 @@ var catalogue = []Entry{
 		"The report is complete, and the client did not behave as --assert demands.",
 		"The report says what it did, and names attempts; each missed assertion is listed with the value that was found.",
 	},
+	{
+		TokensInput, 1,
+		"A file of counts or texts cannot be used, or there is nothing in it to fit.",
+		"Counts are one JSON object a line, {\"text\":\"…\",\"tokens\":8}; texts are UTF-8. The error names the line.",
+	},
+	{
+		TableFile, 1,
+		"A table of weights cannot be read or written. It is a file of exactly 65,536 bytes; one that exists is not overwritten by itself.",
+		"Check the path and its permissions, or say --force if the file may go.",
+	},
+	{
+		Ledger, 1,
+		"The ledger of answered probes cannot be read or written, or the file is something else.",
+		"Check the path, its permissions and the space on the disk. What is in the ledger stays there; the same command goes on.",
+	},
+	{
+		LedgerInUse, 11,
+		"Another process has the ledger open. Two would ask the same questions.",
+		"Wait for the other one, or stop it; or name another file with --ledger.",
+	},
+	{
+		LedgerOther, 12,
+		"The ledger is of another model or upstream. Mixed counts would fit neither of them.",
+		"Name another file with --ledger, or the model and the upstream that it is of.",
+	},
 
 	{
 		Code(evenkeel.CodeUnreachable), 6,
-		"No connection to the upstream, or it broke before an answer, at every attempt.",
+		"No connection to the upstream, or it broke before an answer began, at the last attempt too.",
 		"Check the network, the proxy and upstream.url. evenkeel has tried as often as retry.max_attempts and the deadline allow.",
 	},
 	{
 		Code(evenkeel.CodeTimeout), 6,
-		"The upstream took the request and sent no first byte in time: within timeouts.first_byte at every attempt, or until the deadline of the caller or timeouts.total had come.",
+		"The upstream took the request and sent no first byte, or nothing of the answer behind it, in time: within timeouts.first_byte and timeouts.idle at every attempt, or until the deadline of the caller or timeouts.total had come.",
 		"Try again later. If your answers take long to begin, stream them, or allow more time: timeouts.first_byte, or the caller's own (evenkeel-deadline, the SDK's timeout).",
 	},
 	{
@@ -235,7 +271,7 @@ var catalogue = []Entry{
 	},
 	{
 		Code(evenkeel.CodeQueueFull), 6,
-		"queue.depth calls are held already, by an open breaker, an empty retry budget or a pause after a 429; one more would only wait longer.",
+		"queue.depth calls are held already, by a limit, an open breaker, an upstream that takes no more, an empty retry budget or a pause after a 429, and none of them has less right to wait than this one; or it had to make room for a call of a higher class.",
 		"Slow down the callers, or raise queue.depth if memory allows.",
 	},
 	{
@@ -247,6 +283,21 @@ var catalogue = []Entry{
 		Code(evenkeel.CodeDeadline), 6,
 		"The caller's deadline would have passed before an answer could come, so nothing more was sent.",
 		"Give the call more time (evenkeel-deadline, the SDK's timeout), or try again when the upstream is calm.",
+	},
+	{
+		Code(evenkeel.CodeLimit), 6,
+		"The organisation's limit of requests or tokens per minute is used up, as its answers tell, and the call may not wait until there is enough again. Nothing was sent: it would have been answered 429.",
+		"Wait as long as retry-after says, allow a longer wait (evenkeel-max-wait, evenkeel-deadline), or send less. evenkeel-priority decides who goes first.",
+	},
+	{
+		Code(evenkeel.CodeLimitSize), 1,
+		"The request has surely more input tokens than the organisation may send in a whole minute, so it can never pass.",
+		"Send less at once, or have the limit raised.",
+	},
+	{
+		Code(evenkeel.CodeCrowded), 6,
+		"The upstream is overloaded, fewer calls at once have been seen to help, and as many are in flight as it takes.",
+		"Wait as long as retry-after says, or send fewer at once.",
 	},
 	{
 		Code(evenkeel.CodePaused), 6,

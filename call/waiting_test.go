@@ -1,0 +1,237 @@
+package call
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/evenkeel-dev/evenkeel/claude"
+)
+
+// A call that may wait for some time does, whatever bounds that time.
+func TestMemory_waitsAsLongAsItMay(t *testing.T) {
+	for _, c := range []struct {
+		why    string
+		class  Class
+		wait   time.Duration
+		before time.Duration
+	}{
+		{"normal, evenkeel-max-wait 20s", Normal, 20 * time.Second, 0},
+		{"interactive, whose default is 30s, after a backoff of 1s", Interactive, 30 * time.Second, time.Second},
+		{"interactive, evenkeel-max-wait 10s", Interactive, 10 * time.Second, 0},
+	} {
+		t.Run(c.why, func(t *testing.T) {
+			d := newOffice(t, MemoryConfig{Limits: Limits{Fixed: true, Models: map[string]Rates{"*": {RPM: 60}}}})
+			own := func() Need {
+				n := d.need()
+				n.Caller.Own = true
+				n.Deadline = d.now.Add(10 * time.Minute)
+				return n
+			}
+			var first Need
+			for {
+				first = own()
+				first.Class = c.class
+				if d.admit(first).Ticket.ID == 0 {
+					break
+				}
+			} // the bucket is empty, one waits and comes again in a second
+			m := New(Policy{Rand: half}, d.Memory, Call{
+				ID: 9999, Key: Key{Upstream: key.Upstream, Path: claude.Messages, Model: key.Model}, Scope: "tenant", Class: c.class,
+				Arrived: d.now, Deadline: d.now.Add(10 * time.Minute), MaxWait: c.wait, Caller: Caller{Own: true, Flow: ""},
+			})
+			m.waited = c.before
+			a := m.Next(ctx, d.now)
+			if a.Kind != Wait {
+				t.Errorf("two seconds of backlog, may wait %v: got kind %d (5 is Refuse), for %v, retry at +%v", c.wait, a.Kind, a.Hold, a.RetryAt.Sub(d.now))
+			}
+		})
+	}
+}
+
+// A reload that turns the breaker off lets go who waits for it, and who comes.
+func TestMemory_reloadWhileCallsWait(t *testing.T) {
+	d := newOffice(t, MemoryConfig{Limits: Limits{Fixed: true}})
+	d.trip()
+	old := d.need()
+	old.Deadline = d.now.Add(10 * time.Minute)
+	x := d.admit(old)
+	if x.Hold.Reason != HoldBreaker {
+		t.Fatalf("held for %v", x.Hold.Reason)
+	}
+	d.Configure(MemoryConfig{Rand: half, Limits: Limits{Fixed: true}, Breaker: BreakerConfig{Off: true}})
+	if !isClosed(x.Hold.Wake) {
+		t.Error("not woken")
+	}
+	if y := d.admit(d.need()); y.Ticket.ID == 0 {
+		t.Errorf("a new call: held for %v until +%v, though the breaker is off", y.Hold.Reason, y.Hold.Until.Sub(d.now))
+	}
+	if y := d.admit(old); y.Ticket.ID == 0 {
+		t.Errorf("the call that waits: held for %v until +%v, though the breaker is off", y.Hold.Reason, y.Hold.Until.Sub(d.now))
+	}
+}
+
+// A lane that has been forgotten while a call waits in it does not hold back the one that has taken its name.
+func TestMemory_forgottenLaneBlocksNobody(t *testing.T) {
+	d := newOffice(t, MemoryConfig{Limits: Limits{Fixed: true}})
+	d.trip()
+	old := d.need()
+	old.Deadline = d.now.Add(10 * time.Minute)
+	if x := d.admit(old); x.Hold.Reason != HoldBreaker {
+		t.Fatal(x)
+	}
+	for i := range maxLanes + 1 { // junk models, each answered 404
+		n := d.need()
+		n.Key.Model = fmt.Sprint("junk", i)
+		d.Settle(ctx, d.now, d.mustAdmit(n), End{Verdict: rejected, Call: Uncounted})
+	}
+	n := d.need()
+	n.Deadline = d.now.Add(10 * time.Minute)
+	x := d.admit(n)
+	if x.Ticket.ID == 0 && x.Hold.Reason != HoldBreaker {
+		t.Errorf("held for %v by a breaker that is not its lane's", x.Hold.Reason)
+	}
+}
+
+// What a line was told is forgotten with its last call.
+func TestMemory_linesAreForgotten(t *testing.T) {
+	d := newOffice(t, MemoryConfig{})
+	for i := range 2000 {
+		var tickets []Ticket
+		var left []Need
+		for range 9 {
+			n := d.need()
+			n.Scope = fmt.Sprint("junk", i)
+			if x := d.admit(n); x.Ticket.ID != 0 {
+				tickets = append(tickets, x.Ticket)
+			} else {
+				left = append(left, n)
+			}
+		}
+		for _, n := range left {
+			d.Leave(d.now, n, Uncounted)
+		}
+		for _, tk := range tickets {
+			d.Settle(ctx, d.now, tk, End{Verdict: rejected, Call: Uncounted})
+		}
+	}
+	if len(d.held) != 0 || d.queue.Len() != 0 {
+		t.Fatal("not empty")
+	}
+	if got := len(d.lines); got > 0 {
+		t.Errorf("nobody waits, and %d lines are remembered", got)
+	}
+}
+
+// Calls that are only relayed (an agent's event stream of an hour) take places in flight.
+func TestMemory_otherPathsTakeNoPlaces(t *testing.T) {
+	d := newOffice(t, MemoryConfig{Concurrency: Concurrency{Max: 4}})
+	other := func() Need {
+		n := d.need()
+		n.Key.Path, n.Key.Model = claude.Other, ""
+		return n
+	}
+	for range 4 {
+		d.mustAdmit(other()) // event streams, open for hours
+	}
+	if x := d.admit(other()); x.Ticket.ID == 0 {
+		t.Errorf("GET /v1/models waits for %v until +%v behind four event streams", x.Hold.Reason, x.Hold.Until.Sub(d.now))
+	}
+}
+
+// A call that waited for the budget and is in the queue now is counted once, and leaves the wake-up to one that still waits for it.
+func TestMemory_poorAndThenQueued(t *testing.T) {
+	d := newOffice(t, MemoryConfig{Limits: Limits{Fixed: true}, RetryBudget: 5, Concurrency: Concurrency{Max: 1, Fixed: true}})
+	retry := func() Need {
+		n := d.need()
+		n.Attempt, n.Price = 2, 5
+		n.Deadline = d.now.Add(10 * time.Minute)
+		return n
+	}
+	l := d.lane(retry().Key)
+	l.budget.Take(5)
+	fl := d.floor(retry())
+	fl.Every = time.Hour
+	d.purse(retry(), l).WithdrawFor(fl, d.now, 0)
+	l.budget.Deposit(5)
+	l.budget.WithdrawFor(fl, d.now, 5) // floor used, budget empty
+	first, second := retry(), retry()
+	w1 := d.admit(first)
+	w2 := d.admit(second)
+	if w1.Hold.Reason != HoldBudget || w2.Hold.Reason != HoldBudget {
+		t.Fatal(w1.Hold, w2.Hold)
+	}
+	flying := d.mustAdmit(d.need()) // the place is taken
+	l.budget.Deposit(5)
+	x := d.admit(first) // comes by its timer: could pay now, so it enters the queue
+	if x.Hold.Reason != HoldSlot {
+		t.Fatal(x.Hold)
+	}
+	if got := x.State.Waiting; got != 2 {
+		t.Errorf("%d wait, want 2", got)
+	}
+	d.wakeForMoney(first, l)
+	if isClosed(x.Hold.Wake) {
+		t.Error("money woke a call that waits for a place")
+	}
+	if !isClosed(w2.Hold.Wake) {
+		t.Error("and not the one that waits for money")
+	}
+	_ = flying
+}
+
+func TestMemory_fullQueueNamesATime(t *testing.T) {
+	d := newOffice(t, MemoryConfig{QueueDepth: 3, Limits: Limits{Fixed: true, Models: map[string]Rates{"*": {RPM: 60}}}})
+	of := func(scope string) Need {
+		n := d.need()
+		n.Scope, n.Caller.Flow, n.Caller.Own = scope, "same", true
+		return n
+	}
+	for held := 0; held < 3; {
+		if d.admit(of("a")).Ticket.ID == 0 {
+			held++
+		}
+	}
+	x := d.admit(of("b"))
+	if x.Ticket.ID != 0 {
+		t.Fatal("it goes")
+	}
+	if x.Hold.Refuse && x.Hold.Until.IsZero() {
+		t.Errorf("refused for %v, and told no time", x.Hold.Reason)
+	}
+}
+
+// While a ramp lasts calls do not ask again and again.
+func TestMemory_rampIsNoHerd(t *testing.T) {
+	for _, waiters := range []int{250, 500, 1000} {
+		d := newOffice(t, MemoryConfig{Limits: Limits{Fixed: true}})
+		r := uint64(1)
+		d.cfg.Rand = func() float64 { r = r*6364136223846793005 + 1442695040888963407; return float64(r>>11) / (1 << 53) }
+		d.trip()
+		w := newCallers(d)
+		for range waiters {
+			n := d.need()
+			n.Deadline = d.now.Add(10 * time.Minute)
+			w.ask(n)
+		}
+		// probes are good
+		w.hold = 10 * time.Second
+		w.granted = func(Need) {
+			if w.closed || d.lane(Key{key.Upstream, claude.Messages, key.Model}).breaker.State(d.now).String() != "closed" {
+				return
+			}
+			w.closed = true
+			w.later = append(w.later, func() {
+				for range waiters {
+					n := d.need()
+					n.Deadline = d.now.Add(10 * time.Minute)
+					w.ask(n)
+				}
+			})
+		}
+		w.run(d.now.Add(5 * time.Minute))
+		if w.admits > 30*waiters {
+			t.Errorf("%d waiters: %d admits", waiters, w.admits)
+		}
+	}
+}

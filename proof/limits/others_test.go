@@ -1,0 +1,60 @@
+package limits
+
+import (
+	"math/rand/v2"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/evenkeel-dev/evenkeel"
+	"github.com/evenkeel-dev/evenkeel/sim"
+)
+
+// TestOthers: for two minutes somebody else takes 40 % of the organisation's
+// limit. At most 2 % of our attempts are answered 429 while that begins, and
+// none from ten seconds after it.
+func TestOthers(t *testing.T) {
+	limit := sim.Limit{RPM: 3000, ITPM: 50_000_000, OTPM: 10_000_000}
+	inBubble(t, func(t *testing.T) {
+		api := sim.New(sim.Config{
+			Limits: []sim.Limit{limit}, TokenTime: 50 * time.Millisecond, OutputTokens: 400, OutputSpread: 0.5,
+			Organization: func(string) string { return "acme" }, Faults: []sim.Rule{background(0.01)},
+		})
+		ours := newTransport(t, evenkeel.Config{Base: api})
+		const from, until, end = 3 * time.Minute, 5 * time.Minute, 7 * time.Minute
+		body := func(*rand.Rand, int) string { return prompt(20, 1024, false) }
+		done := make(chan struct{})
+		go func() { // at a rate of its own, whatever is answered
+			defer close(done)
+			time.Sleep(from)
+			r := rand.New(rand.NewPCG(7, 7))
+			for end := time.Now().Add(until - from); time.Now().Before(end); time.Sleep(time.Duration(r.ExpFloat64() * float64(50*time.Millisecond))) {
+				go ask(http.RoundTripper(api), load{key: "theirs"}, prompt(20, 1024, false), time.Now())
+			}
+		}()
+		play(ours, 2, load{workers: 1500, key: "ours", body: body, until: end})
+		<-done
+		time.Sleep(time.Minute) // their last answers
+		all := api.Attempts()
+		tag := all[0].KeyTag
+		mine := func(a sim.Attempt) bool { return a.KeyTag == tag }
+		change := observe(all, limit, from, from+10*time.Second, 0, mine)
+		after := observe(all, limit, from+10*time.Second, until, 0, mine)
+		back := observe(all, limit, until+10*time.Second, end, 0, mine)
+		t.Logf("while it begins: %v", change)
+		t.Logf("while it lasts:  %v", after)
+		t.Logf("when it is over: %v", back)
+		if got := change.refusedShare(); got > 0.02 {
+			t.Errorf("%.1f %% answered 429 while it begins, want 2 %% at most", 100*got)
+		}
+		if after.refused > 0 {
+			t.Errorf("%d attempts were answered 429 from ten seconds on, want none", after.refused)
+		}
+		if got := after.used[0]; got < 0.5 {
+			t.Errorf("used %.1f %% beside others who take 40 %%, want what they leave", 100*got)
+		}
+		if got := back.used[0]; got < 0.97 {
+			t.Errorf("used %.1f %% when they had gone, want 97 %%", 100*got)
+		}
+	})
+}
