@@ -1,0 +1,203 @@
+package fleet
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-redis/redis_rate/v10"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/evenkeel-dev/evenkeel/fleet/servertest"
+)
+
+// benchRequest is what a call of messages asks: an organisation's class with
+// three buckets that are never short.
+func benchRequest(owner string) *Request {
+	return &Request{Owner: owner, Lane: "api/messages/opus", Groups: []Group{{Name: "opus", Pace: 80, Buckets: []Bucket{
+		{Kind: Requests, Cost: 1, Cap: 3e6}, {Kind: Input, Cost: 20, Cap: 6e7}, {Kind: Output, Cost: 40, Cap: 6e8},
+	}}}}
+}
+
+func benchServer(b *testing.B) (*servertest.Server, redis.UniversalClient) {
+	s := servertest.Single(b, servertest.Redis)
+	c := redis.NewUniversalClient(&redis.UniversalOptions{Addrs: []string{s.Addr}, Protocol: 2, DisableIdentity: true, PoolSize: 64})
+	b.Cleanup(func() { _ = c.Close() })
+	return s, c
+}
+
+// BenchmarkAcquire measures one acquire against a PING, and against what three
+// calls of redis_rate take, one for each bucket. The three take turns, so that
+// whatever else the machine does meets them alike.
+func BenchmarkAcquire(b *testing.B) {
+	_, c := benchServer(b)
+	ctx := context.Background()
+	engine := newScripted(c, Policy{}.filled(), keyspace{"bench"})
+	limiter := redis_rate.NewLimiter(c)
+	limit := redis_rate.Limit{Rate: 1e6, Burst: 1e6, Period: time.Second}
+	n := 0
+	acquire := func() {
+		n++
+		a := &acquisition{Request: benchRequest("o"), id: ID("r" + strconv.Itoa(n)), instance: "i", hints: nil}
+		r, err := engine.acquire(ctx, 0, a)
+		if r.Reason == missing {
+			a.hints = [][]hint{make([]hint, 3)}
+			r, err = engine.acquire(ctx, 0, a)
+		}
+		if err != nil || r.ID == "" {
+			b.Fatal(r, err)
+		}
+	}
+	settle := func() {
+		t := &settlement{mode: atEnd, id: ID("r" + strconv.Itoa(n)), req: benchRequest("o"), Outcome: &Outcome{Succeeded: true}}
+		if r, err := engine.settle(ctx, 0, t); err != nil || !r.Known {
+			b.Fatal(r, err)
+		}
+	}
+	acquire()
+	settle()
+	var ping, ours, theirs time.Duration
+	b.ReportAllocs()
+	for b.Loop() {
+		t0 := time.Now()
+		if err := c.Ping(ctx).Err(); err != nil {
+			b.Fatal(err)
+		}
+		t1 := time.Now()
+		acquire()
+		t2 := time.Now()
+		for _, key := range []string{"rpm", "itpm", "otpm"} {
+			if r, err := limiter.AllowN(ctx, key, limit, 1); err != nil || r.Allowed != 1 {
+				b.Fatal(r, err)
+			}
+		}
+		t3 := time.Now()
+		settle() // or there would be more in flight than ever are
+		ping += t1.Sub(t0)
+		ours += t2.Sub(t1)
+		theirs += t3.Sub(t2)
+	}
+	b.ReportMetric(float64(ours)/float64(ping), "acquire/ping")
+	b.ReportMetric(float64(theirs)/float64(ours), "redis_rate×3/acquire")
+	b.ReportMetric(float64(ours.Microseconds())/float64(b.N), "µs/acquire")
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkCPU measures what an acquire and a settle cost the server, by its
+// own books, and what a PING does, which is what the connection costs.
+func BenchmarkCPU(b *testing.B) {
+	s, c := benchServer(b)
+	ctx := context.Background()
+	engine := newScripted(c, Policy{}.filled(), keyspace{"bench"})
+	for i := range 100 {
+		round(b, ctx, engine, "warm"+strconv.Itoa(i))
+	}
+	const batch = 500
+	request := benchRequest("o")
+	var pings, acquires, settles float64
+	n := 0
+	for b.Loop() {
+		t0 := usec(b, s)
+		for range batch {
+			c.Ping(ctx)
+		}
+		t1 := usec(b, s)
+		for i := range batch {
+			if _, err := engine.acquire(ctx, 0, &acquisition{Request: request, id: ID("x" + strconv.Itoa(n+i)), instance: "i"}); err != nil {
+				b.Fatal(err)
+			}
+		}
+		t2 := usec(b, s)
+		for i := range batch {
+			t := &settlement{mode: atEnd, id: ID("x" + strconv.Itoa(n+i)), req: request, Outcome: &Outcome{
+				Charge: Settled, Actual: []Amounts{{Input: 19, Output: 30}}, Succeeded: true,
+			}}
+			if _, err := engine.settle(ctx, 0, t); err != nil {
+				b.Fatal(err)
+			}
+		}
+		t3 := usec(b, s)
+		n += batch
+		pings, acquires, settles = pings+t1-t0, acquires+t2-t1, settles+t3-t2
+	}
+	total := float64(n)
+	b.ReportMetric(pings/total, "server-µs/ping")
+	b.ReportMetric((acquires-pings)/total, "server-µs/acquire")
+	b.ReportMetric((settles-pings)/total, "server-µs/settle")
+	b.ReportMetric(0, "ns/op")
+}
+
+func round(b *testing.B, ctx context.Context, e *scripted, id string) {
+	a := &acquisition{Request: benchRequest("o"), id: ID(id), instance: "i", hints: [][]hint{make([]hint, 3)}}
+	if r, err := e.acquire(ctx, 0, a); err != nil || r.ID == "" {
+		b.Fatal(r, err)
+	}
+	if _, err := e.settle(ctx, 0, &settlement{mode: atEnd, id: a.id, req: a.Request, Outcome: &Outcome{Succeeded: true}}); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// usec is the time the server has used the processor for, in microseconds. Its
+// commandstats tell of time that passes, other processes' included.
+func usec(b *testing.B, s *servertest.Server) (sum float64) {
+	for line := range strings.Lines(s.Do("info", "cpu")) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		if name == "used_cpu_sys" || name == "used_cpu_user" {
+			n, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				b.Fatal(err)
+			}
+			sum += n * 1e6
+		}
+	}
+	return sum
+}
+
+// BenchmarkThroughput asks from 64 callers at once: first us, then redis_rate.
+func BenchmarkThroughput(b *testing.B) {
+	_, c := benchServer(b)
+	ctx := context.Background()
+	engine := newScripted(c, Policy{}.filled(), keyspace{"bench"})
+	round(b, ctx, engine, "warm")
+	limiter := redis_rate.NewLimiter(c)
+	limit := redis_rate.Limit{Rate: 1e6, Burst: 1e6, Period: time.Second}
+	var n atomic.Int64
+	const callers, each = 64, 20
+	together := func(f func()) time.Duration {
+		done, start := make(chan struct{}), time.Now()
+		for range callers {
+			go func() {
+				for range each {
+					f()
+				}
+				done <- struct{}{}
+			}()
+		}
+		for range callers {
+			<-done
+		}
+		return time.Since(start)
+	}
+	var ours, theirs time.Duration
+	for b.Loop() {
+		ours += together(func() {
+			a := &acquisition{Request: benchRequest("o"), id: ID(strconv.FormatInt(n.Add(1), 10)), instance: "i"}
+			if _, err := engine.acquire(ctx, 0, a); err != nil {
+				b.Error(err)
+			}
+		})
+		theirs += together(func() {
+			for _, key := range []string{"rpm", "itpm", "otpm"} {
+				if _, err := limiter.AllowN(ctx, key, limit, 1); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	b.ReportMetric(float64(theirs)/float64(ours), "throughput/redis_rate×3")
+	b.ReportMetric(float64(ours.Microseconds())/float64(b.N*callers*each), "µs/acquire")
+	b.ReportMetric(0, "ns/op")
+}

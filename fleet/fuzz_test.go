@@ -1,0 +1,50 @@
+package fleet
+
+import (
+	"strings"
+	"testing"
+)
+
+// FuzzDecode: whatever a server answers is a reply or an error.
+func FuzzDecode(f *testing.F) {
+	f.Add("1 granted 0 0 0 0 0 0 closed 1 0 0 0 500 3 1 1800000000000000 0 0 500 2 1 9 1800000000000000 1 60 0 10 0 2 -4.5 1800000000000000 14 60 0 10 0")
+	f.Add("2 missing 0 1 0 0 0 0 open 7 1 30000000 0 12 0 0")
+	f.Add("0 limit 1 1 1 0 0 0 closed 1 0 0 0 500 3 99999999999 1")
+	f.Fuzz(func(t *testing.T, text string) {
+		r, err := decode(text)
+		if err == nil && len(strings.Fields(text)) < 16 {
+			t.Errorf("%q is read as %+v: words are missing", text, r)
+		}
+	})
+}
+
+// FuzzClientOptions: no error shows the password.
+func FuzzClientOptions(f *testing.F) {
+	f.Add("redis://user:s3cret-pass@host:1/2?addr=x&master_name=m")
+	f.Add("rediss://:s3cret-pass@[::1]:%zz")
+	f.Add("unix:///tmp/x?db=s3cret-pass")
+	f.Fuzz(func(t *testing.T, url string) {
+		o, err := ClientOptions(url)
+		if err == nil && (o.MaxRetries != -1 || !o.ContextTimeoutEnabled || len(o.Addrs) == 0) {
+			t.Errorf("%q gives %+v", url, o)
+		}
+		if _, after, ok := strings.Cut(url, "://"); ok && err != nil {
+			if user, _, ok := strings.Cut(after, "@"); ok {
+				if _, password, _ := strings.Cut(user, ":"); len(password) > 8 && strings.Contains(err.Error(), password) {
+					t.Errorf("%q: the error shows the password: %v", url, err)
+				}
+			}
+		}
+	})
+}
+
+// FuzzWake: whatever is published is a wake-up or nothing.
+func FuzzWake(f *testing.F) {
+	f.Add("evenkeel:1:{org}:lane:api/messages/opus open 2")
+	f.Add("{}:lane: closed 1")
+	f.Fuzz(func(t *testing.T, text string) {
+		if w, ok := parseWake(text); ok && (w.All || w.State > HalfOpen) {
+			t.Errorf("%q wakes with %+v", text, w)
+		}
+	})
+}

@@ -1,0 +1,50 @@
+package fleet
+
+import "strings"
+
+// version is that of what is stored. Processes of different versions share
+// nothing, and disturb each other in nothing.
+const version = "1"
+
+// keyspace names keys. docs/fleet.md lists them for operators.
+type keyspace struct{ prefix string }
+
+// tag is what all keys of an owner begin with. The braces make a Cluster keep
+// them in one slot.
+func (k keyspace) tag(owner string) string {
+	return k.prefix + ":" + version + ":{" + clean(owner) + "}:"
+}
+
+func (k keyspace) channel() string { return k.prefix + ":" + version + ":wake" }
+func (k keyspace) salt() string    { return k.prefix + ":" + version + ":salt" }
+
+// who is where the organisation of a credential is noted.
+func (k keyspace) who(hash string) string { return k.tag(hash) + "who" }
+
+// of lists the keys of a request, in the scripts' order.
+func (k keyspace) of(r *Request, id ID) []string {
+	tag, lane := k.tag(r.Owner), clean(r.Lane)
+	keys := make([]string, 0, 4+2*len(r.Groups))
+	keys = append(keys, tag+"live", tag+"lane:"+lane, tag+"fly:"+lane, tag+"res:"+string(id))
+	for _, g := range r.Groups {
+		name := clean(g.Name)
+		keys = append(keys, tag+"group:"+name, tag+"flow:"+name)
+	}
+	return keys
+}
+
+// clean keeps what callers choose, such as names of models, from moving a key
+// to another slot, or from breaking a line of redis-cli.
+func clean(s string) string {
+	if strings.IndexFunc(s, odd) < 0 {
+		return s
+	}
+	return strings.Map(func(r rune) rune {
+		if odd(r) {
+			return '_'
+		}
+		return r
+	}, s)
+}
+
+func odd(r rune) bool { return r <= ' ' || r == '{' || r == '}' || r == '\'' || r == 0x7f }

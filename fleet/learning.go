@@ -1,0 +1,134 @@
+package fleet
+
+import "context"
+
+// Learning, once more in Go: see lua/learn.lua.
+
+func (m *memory) learn(_ context.Context, now float64, t *lesson) (Reply, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.see(now, t.Request)
+	s.l.tick(s.now)
+	r := s.o.open[t.id]
+	if r != nil && s.now > r.start+m.p.keepReservations {
+		r = nil
+	}
+	for i, g := range s.groups {
+		window := min(max(s.now-g.raised, 0), depth*second) / second
+		raised := false
+		if g.born == 0 {
+			g.born = s.now
+		}
+		for j, w := range t.Groups[i].Buckets {
+			raised = s.teach(t, r, i, j, g, g.buckets[w.Kind], window) || raised
+		}
+		if i == 0 && t.Lesson.Pause > 0 {
+			g.paused = max(g.pause(s.now), s.now+min(micros(t.Lesson.Pause), pauseMost))
+		}
+		if raised {
+			g.raised = s.now
+		}
+	}
+	return s.reply(Reply{Known: r != nil}), nil
+}
+
+// teach lets a bucket learn, and says whether anything was raised.
+func (s *sight) teach(t *lesson, r *reservation, i, j int, g *group, b *bucket, window float64) (raised bool) {
+	h, ours := holding{before: b.charged}, r != nil && !r.foreign && g.born <= r.start
+	if ours {
+		h = r.held[i][j]
+	}
+	if b.at == 0 {
+		b.at = s.now
+	}
+	g.refill(s.now, b)
+	v := t.view(i, j)
+	if ours && v.Known && b.kind != Output {
+		if b.rate() > 0 && r.start >= b.seen {
+			b.level = min(b.size(), b.level+h.n-v.Actual)
+		}
+		h.n = v.Actual
+		r.held[i][j].n = v.Actual
+	}
+	if v.Limit <= 0 {
+		return false
+	}
+	first, mirrored := b.limit == 0, b.cap == 0 || v.Limit <= b.cap
+	switch {
+	case first || v.Limit <= b.limit:
+		b.limit = v.Limit
+	case window >= 1:
+		b.limit, raised = min(v.Limit, 2*b.limit), true
+	}
+	if v.High > 0 {
+		if first {
+			b.depth = max(v.Low, 0.5)
+		} else {
+			b.depth = min(max(b.depth, v.Low), max(v.High, 0.5))
+		}
+		b.depth = min(b.depth, depthMost)
+	}
+	low, high := s.bounds(t, v, g, b, h, ours)
+	seen := max(b.seen, s.now-micros(t.Age))
+	switch {
+	case !mirrored:
+		// A lower limit of our own is in force; the upstream's level only bounds it.
+		b.level = min(b.level, high)
+	case first:
+		b.level, b.seen = low, seen
+	case b.level > high+slack:
+		if b.level-high > 0.01*b.limited() {
+			g.wary = max(g.wary, s.now+wariness)
+		}
+		b.level, b.seen = low, seen
+	case b.level < low && ours:
+		if up := min(low, b.level+b.rate()*window); up > b.level {
+			b.level, b.seen, raised = up, seen, true
+		}
+	}
+	b.level = min(b.level, b.size())
+	return raised
+}
+
+// bounds is between what the level must be, by what an answer showed. It is
+// true of a moment in the past, is rounded to a thousand where tokens are
+// counted, and may not have seen what was charged since the attempt began.
+func (s *sight) bounds(t *lesson, v View, g *group, b *bucket, h holding, ours bool) (low, high float64) {
+	off, below := 1.0, 0.0
+	if b.kind != Requests {
+		off = min(500, b.size()/20)
+		below = off
+	}
+	since := max(0, b.charged-h.before)
+	if ours && !t.Refused && (b.kind != Output || h.pace == 0) {
+		since = max(0, since-h.n)
+	}
+	age := micros(t.Age)
+	refilled := b.rate() * age / second
+	low = v.Remaining - below + refilled - since
+	if b.kind == Output {
+		low = v.Remaining - below + refilled - g.pace*age/second - since
+	}
+	return min(low, b.size()), v.Remaining + off + refilled
+}
+
+func (m *memory) look(_ context.Context, now float64, t *glimpse) (Reply, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.see(now, t.Request)
+	s.l.tick(s.now)
+	s.each(func(i, j int, g *group, b *bucket) {
+		if g.born == 0 {
+			return
+		}
+		g.refill(s.now, b)
+		if t.charge && g.born == t.born[i] && b.rate() > 0 {
+			b.level = max(b.level-t.used[i][j], min(b.level, -b.size()))
+		}
+	})
+	s.beat(t.instance)
+	if !t.charge {
+		defer s.restore()
+	}
+	return s.reply(Reply{Known: true}), nil
+}

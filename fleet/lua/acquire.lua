@@ -1,0 +1,200 @@
+-- acquire: everything an attempt needs, or nothing and the wait.
+--
+-- ARGV: now, id, instance, flags, horizon, random, price, purse, income,
+-- groups; of each group pace and buckets; of each bucket kind, cost, cap, keep,
+-- and if hinted limit, depth, level. The flags are touch, hinted, may probe,
+-- waited, placed, paid.
+
+local id, instance = A[2], A[3]
+local function flag(i) return string.byte(A[4], i) == 49 end
+local touch, hinted, may_probe, waited, placed, paid = flag(1), flag(2), flag(3), flag(4), flag(5), flag(6)
+local price, scoped, income = tonumber(A[7]), A[8] == '2', A[9]
+
+local groups, pace = {}, {}
+ai = 11
+for i = 1, tonumber(A[10]) do
+	local n, kinds, want = tonumber(A[ai + 1]), {}, ai + 2
+	pace[i] = tonumber(A[ai])
+	ai = want
+	for j = 1, n do
+		kinds[j] = tonumber(A[ai])
+		ai = ai + (hinted and 7 or 4)
+	end
+	local g = load(i, kinds, n)
+	for j = 1, n do
+		local b, w = g[j], want + (j - 1) * (hinted and 7 or 4)
+		b.cost, b.cost_text, b.want, b.keep = tonumber(A[w + 1]), A[w + 1], tonumber(A[w + 2]), tonumber(A[w + 3])
+		if hinted then b.known = {tonumber(A[w + 4]), tonumber(A[w + 5]), A[w + 6]} end
+	end
+	groups[i] = g
+end
+load_lane()
+steady(groups)
+
+local function answer(status, reason, wait, g, k, lease)
+	return reply(fmt('%d %s %.0f %d %d %s 0 0', status, reason, wait, g, k, lease), groups)
+end
+
+-- A group that is not there was forgotten, or never known: the caller tells
+-- what it knows, and a bucket of which nobody knows anything starts at ten
+-- seconds of rate, not at a minute.
+for i, g in ipairs(groups) do
+	if g.born == 0 then
+		if not hinted then return answer(2, 'missing', 0, i, 0, '0') end
+		g.born, g.new, g.dirty = now, true, true
+	end
+	for j = 1, g.n do
+		local b = g[j]
+		if b.at == 0 then
+			b.at, b.cap = now, b.want
+			if b.known then b.limit, b.depth = b.known[1], b.known[2] > 0 and b.known[2] or DEPTH end
+			changed(b, false)
+			if b.rate > 0 and b.known and b.known[3] ~= '' then b.level = min(b.size, tonumber(b.known[3])) end
+		end
+		refill(g, b)
+		if b.want ~= b.cap then
+			local known = b.rate > 0
+			b.cap, g.new = b.want, true
+			changed(b, known)
+		end
+	end
+end
+
+tick()
+local forget_ripe
+if L.state ~= 'closed' or (price > 0 and not paid) then forget_ripe = results() end
+
+-- Whatever is refused, what time has done is kept.
+local function refuse(reason, wait, g, k)
+	if forget_ripe then forget_ripe() end
+	save_lane(touch)
+	if touch then beat(instance) end
+	for _, o in ipairs(groups) do
+		if o.new then save(o, touch) end
+	end
+	return answer(0, reason, wait, g, k, '0')
+end
+
+local longest, at_group, at_kind = 0, 0, 0
+for i, g in ipairs(groups) do
+	if g.paused > now and paused(g) - now > longest then longest, at_group = paused(g) - now, i end
+end
+if longest > 0 then return refuse('pause', longest, at_group, 0) end
+
+-- The breaker.
+local probe = false
+if OFF then
+	-- everything passes
+elseif L.state ~= 'closed' then
+	local may = #L.leases < PROBES and (may_probe or now >= L.pend) and
+		(L.state == 'half-open' or (EVERY > 0 and now >= L.probe))
+	if not may then
+		local at = next_probe()
+		if at <= now then
+			at = now + 1000000
+			if L.pend > now then at = min(at, L.pend) end
+		end
+		return refuse('breaker', at - now, 0, 0)
+	end
+	probe = true
+elseif ramping() and not placed then
+	local t, r, pass = now - L.ramp, tonumber(A[6]), false
+	if not waited then
+		local f = 0.25 + 0.75 * t / RAMP
+		if r < f then pass = true else r = (r - f) / (1 - f) end
+	end
+	if not pass then
+		local x = t / RAMP
+		local from = x / 4 + 3 * x * x / 8
+		local y = from + r * (0.625 - from)
+		local at = min(max(floor((math.sqrt(1 + 24 * y) - 1) / 3 * RAMP), t), RAMP)
+		if L.ramp + at > now then return refuse('ramp', L.ramp + at - now, 0, 0) end
+	end
+end
+
+-- The budget. What the breaker lets out one by one is bounded by that.
+local scope, purse, must_pay = groups[1], L, price > 0 and not paid
+if must_pay and (probe or waited or placed) then price, income, must_pay = 0, '0', false end
+if price > 0 and scoped then purse = scope end
+if must_pay and price > BUDGET - purse.spent then
+	local at = floor_next(scope)
+	if not at then return refuse('budget', -1, 1, 0) end
+	if at > now then return refuse('budget', at - now, 1, 0) end
+end
+
+-- The limits.
+for i, g in ipairs(groups) do
+	for j = 1, g.n do
+		local b = g[j]
+		local rate, n, out = b.rate, b.cost, b.kind == OUTPUT
+		if rate > 0 and (n > 0 or out) then
+			local size, keep = b.size, b.keep
+			if now < g.wary then keep = max(keep, HEADROOM * b.least) end
+			if keep > 0 then keep = min(keep, size / 2) end
+			if out then
+				local promised, total = g.promised, g.pace + pace[i]
+				if pace[i] > 0 then promised, n = promised + n, 0 end
+				if total > rate then
+					local over = 1 - rate / total
+					n = n + promised * over * over
+				end
+				if n < 1 then n = 1 end
+			end
+			if n > size - keep then n = size - keep end
+			local lack = n + keep - b.level
+			if lack > 1e-6 then
+				local wait = ceil(lack / rate * 1e6)
+				if wait > longest then longest, at_group, at_kind = wait, i, b.kind end
+			end
+		end
+	end
+end
+if longest > tonumber(A[5]) then return refuse('limit', longest, at_group, at_kind) end
+
+-- Granted. From here on everything is written.
+local lease, epoch = '0', fmt('%.0f', L.epoch)
+if probe then lease = fmt('%.0f', L.lease + 1) end
+local record, n = {NOW, epoch, lease, price, scoped and '2' or '1', income, '0',
+	false, false, false, false, false, false, false, false, false}, 7
+for i, g in ipairs(groups) do
+	for j = 1, g.n do
+		local b = g[j]
+		record[n + 1], record[n + 2], record[n + 3] = b.cost_text, b.charged, b.kind == OUTPUT and pace[i] or 0
+		n = n + 3
+	end
+end
+-- NX: should a client send this twice, it is charged once.
+if not call('SET', KEYS[4], table.concat(record, ' ', 1, n), 'NX', 'PX', KEEP_MS) then
+	return answer(1, 'again', 0, 0, 0, match(call('GET', KEYS[4]), '%S+ %S+ (%S+)'))
+end
+if probe then
+	L.lease = L.lease + 1
+	L.leases[#L.leases + 1] = {L.lease, now + LEASE}
+	L.probe, L.dirty = now + EVERY, true
+end
+local early = income
+if scoped and price > 0 then early = '0' end
+call('ZADD', KEYS[3], NOW, id .. ' ' .. epoch .. ' ' .. lease .. ' ' .. early)
+call('PEXPIRE', KEYS[3], FORGET)
+if must_pay then withdraw(purse, scope, price) end
+for i, g in ipairs(groups) do
+	for j = 1, g.n do
+		local b = g[j]
+		local cost = b.cost
+		if b.kind == OUTPUT and pace[i] > 0 then
+			if cost > 0 then
+				g.score = fmt('%.0f', now + ceil(cost / pace[i] * 1e6))
+				g.member = id .. ' ' .. b.cost_text .. ' ' .. pace[i] .. ' ' .. NOW
+				g.more, g.tokens = pace[i], cost
+			end
+		elseif cost ~= 0 then
+			b.charged = real(tonumber(b.charged) + cost)
+			if b.rate > 0 then b.level = b.level - cost end
+		end
+	end
+	save(g, touch)
+end
+if forget_ripe then forget_ripe() end
+save_lane(touch)
+if touch then beat(instance) end
+return answer(1, 'granted', longest, at_group, at_kind, lease)

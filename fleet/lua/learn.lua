@@ -1,0 +1,104 @@
+-- learn: what the headers of an answer showed, and what it has cost so far.
+-- Cuts hold at once. Raises are bounded: a limit at most doubles a second, and
+-- levels rise by no more than refills in the time since the last raise.
+--
+-- ARGV: now, id, refused, age, pause, groups; of each group its buckets; of
+-- each bucket kind, limit (0 is not shown), remaining, low, high, actual ("-"
+-- is not known yet).
+
+local refused, age, pause = A[3] == '1', tonumber(A[4]), tonumber(A[5])
+local groups = {}
+ai = 7
+for i = 1, tonumber(A[6]) do
+	local n, kinds, first = tonumber(A[ai]), {}, ai + 1
+	for j = 1, n do kinds[j] = tonumber(A[first + (j - 1) * 6]) end
+	ai = first + n * 6
+	groups[i] = load(i, kinds, n)
+	for j = 1, n do
+		local w = first + (j - 1) * 6
+		groups[i][j].view = {limit = tonumber(A[w + 1]), remaining = tonumber(A[w + 2]), low = tonumber(A[w + 3]),
+			high = tonumber(A[w + 4]), actual = A[w + 5]}
+	end
+end
+load_lane()
+steady(groups)
+tick()
+
+local record = {}
+for v in string.gmatch(call('GET', KEYS[4]) or '', '%S+') do record[#record + 1] = v end
+local known = #record > 0
+local start = known and tonumber(record[1]) or now
+
+-- bounds is between what the level must be, by what was shown.
+local function bounds(g, b, v, since)
+	local off, below = 1, 0
+	if b.kind ~= 1 then
+		off = min(500, b.size / 20)
+		below = off
+	end
+	local refilled = b.rate * age / 1e6
+	local low = v.remaining - below + refilled - since
+	if b.kind == OUTPUT then low = v.remaining - below + refilled - g.pace * age / 1e6 - since end
+	return min(low, b.size), v.remaining + off + refilled
+end
+
+local at = 7
+for i, g in ipairs(groups) do
+	local window = min(max(now - g.raised, 0), DEPTH * 1000000) / 1e6
+	local raised = false
+	if g.born == 0 then g.born, g.new, g.dirty = now, true, true end
+	for j = 1, g.n do
+		local b = g[j]
+		local v = b.view
+		local charged = tonumber(b.charged)
+		local held, before, pace = 0, charged, 0
+		local ours = known and g.born <= start
+		if ours then held, before, pace = tonumber(record[at + 1]), tonumber(record[at + 2]), tonumber(record[at + 3]) end
+		at = at + 3
+		if b.at == 0 then b.at = now end
+		refill(g, b)
+		if ours and v.actual ~= '-' and b.kind ~= OUTPUT then
+			local actual = tonumber(v.actual)
+			if b.rate > 0 and not (start < b.seen) then b.level = min(b.size, b.level + held - actual) end
+			held = actual
+			record[at - 2] = v.actual
+		end
+		if v.limit > 0 then
+			local first = b.limit == 0
+			local mirrored = b.cap == 0 or v.limit <= b.cap
+			if first or v.limit <= b.limit then
+				b.limit = v.limit
+			elseif window >= 1 then
+				b.limit, raised = min(v.limit, 2 * b.limit), true
+			end
+			if v.high > 0 then
+				if first then b.depth = max(v.low, 0.5) else b.depth = min(max(b.depth, v.low), max(v.high, 0.5)) end
+				b.depth = min(b.depth, 60)
+			end
+			b.cold = nil
+			rates(b)
+			local since = max(0, charged - before)
+			if ours and not refused and (b.kind ~= OUTPUT or pace == 0) then since = max(0, since - held) end
+			local low, high = bounds(g, b, v, since)
+			local seen = max(b.seen, now - age)
+			if not mirrored then
+				b.level = min(b.level, high)
+			elseif first then
+				b.level, b.seen = low, seen
+			elseif b.level > high + 1e-6 then
+				if b.level - high > 0.01 * b.least then g.wary, g.dirty = max(g.wary, now + WARY), true end
+				b.level, b.seen = low, seen
+			elseif b.level < low and ours then
+				local up = min(low, b.level + b.rate * window)
+				if up > b.level then b.level, b.seen, raised = up, seen, true end
+			end
+			b.level = min(b.level, b.size)
+		end
+	end
+	if i == 1 and pause > 0 then g.paused, g.dirty = max(paused(g), now + min(pause, PAUSE)), true end
+	if raised then g.raised, g.dirty = now, true end
+end
+if known then call('SET', KEYS[4], table.concat(record, ' '), 'PX', KEEP_MS) end
+for _, g in ipairs(groups) do save(g, g.new) end
+save_lane(false)
+return reply(fmt('%d - 0 0 0 0 0 0', known and 1 or 0), groups)

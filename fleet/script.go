@@ -1,0 +1,290 @@
+package fleet
+
+import (
+	"context"
+	_ "embed" // the scripts
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+var (
+	//go:embed lua/core.lua
+	coreLua string
+	//go:embed lua/results.lua
+	resultsLua string
+	//go:embed lua/fast.lua
+	fastLua string
+	//go:embed lua/acquire.lua
+	acquireLua string
+	//go:embed lua/settle.lua
+	settleLua string
+	//go:embed lua/learn.lua
+	learnLua string
+	//go:embed lua/look.lua
+	lookLua string
+)
+
+// scripted is the [engine] in Redis or Valkey: one script, one round trip per
+// question.
+type scripted struct {
+	client                       redis.Scripter
+	p                            policy
+	keys                         keyspace
+	acquiring, settling, looking *redis.Script
+	learning                     *redis.Script
+}
+
+func newScripted(client redis.Scripter, p policy, keys keyspace) *scripted {
+	constants := p.lua(keys.channel())
+	script := func(parts ...string) *redis.Script {
+		return redis.NewScript(constants + strings.Join(parts, ""))
+	}
+	// What is not needed as a rule is a function of its own, which costs nothing
+	// until it is called: all of acquire but the fast way, and in it what
+	// results do.
+	seldom := "local function results()\n" + resultsLua + "load_ring()\nturn()\nripen()\nsave_ring()\nreturn forget_ripe\nend\n"
+	return &scripted{
+		client: client, p: p, keys: keys,
+		acquiring: script("local function general()\n", coreLua, seldom, acquireLua, "end\n", fastLua),
+		settling:  script(coreLua, resultsLua, settleLua),
+		learning:  script(coreLua, learnLua), looking: script(coreLua, lookLua),
+	}
+}
+
+// lua writes the policy as the constants that every script begins with: they
+// are the same for all of a fleet, and sending them each time would cost more
+// than anything else that is sent.
+func (p *policy) lua(channel string) string {
+	n := func(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
+	return fmt.Sprintf("local CHANNEL, OFF, RATE, WINDOW, LEAST, OPEN, EVERY = '%s', %t, %s, %s, %s, %s, %s\n"+
+		"local PROBES, LEASE, RAMP, BUDGET, FLOOR, HEADROOM, KEEP_MS = %s, %s, %s, %s, %s, %s, '%s'\n",
+		channel, p.off, n(p.rate), n(p.window), n(p.least), n(p.open), n(p.every),
+		n(p.probes), n(p.lease), n(p.ramp), n(p.budget), n(p.floor), n(p.headroom), n(p.keepReservations/1000))
+}
+
+// args collects what a script is told.
+type args []any
+
+func (a *args) num(v ...float64) {
+	for _, x := range v {
+		*a = append(*a, strconv.FormatFloat(x, 'f', -1, 64)) // no exponent: not every Lua reads one
+	}
+}
+
+func (a *args) str(v ...string) {
+	for _, s := range v {
+		*a = append(*a, s)
+	}
+}
+
+func (a *args) flag(v ...bool) {
+	for _, b := range v {
+		if b {
+			*a = append(*a, "1")
+		} else {
+			*a = append(*a, "0")
+		}
+	}
+}
+
+// flags is a string of ones and zeros: each argument costs the server something.
+func flags(v ...bool) string {
+	b := make([]byte, len(v))
+	for i, set := range v {
+		b[i] = '0'
+		if set {
+			b[i] = '1'
+		}
+	}
+	return string(b)
+}
+
+func (a *args) now(now float64) {
+	if now == 0 {
+		a.str("")
+		return
+	}
+	a.str(strconv.FormatFloat(now, 'f', 0, 64))
+}
+
+func (s *scripted) acquire(ctx context.Context, now float64, a *acquisition) (Reply, error) {
+	v := make(args, 0, 32)
+	v.now(now)
+	v.str(string(a.id), a.instance, flags(a.touch, a.hints != nil, !a.NoProbe, a.Waited, a.Placed, a.Paid))
+	v.num(micros(a.Horizon), a.Random, float64(a.Price), float64(a.Purse)+1, a.income(), float64(len(a.Groups)))
+	for i, g := range a.Groups {
+		v.num(g.Pace, float64(len(g.Buckets)))
+		for j, b := range g.Buckets {
+			v.num(float64(b.Kind), b.Cost, b.Cap, b.Keep)
+			if a.hints == nil {
+				continue
+			}
+			h := a.hints[i][j]
+			v.num(h.limit, h.depth)
+			if h.levelled {
+				v.num(h.level)
+			} else {
+				v.str("")
+			}
+		}
+	}
+	r, err := s.run(ctx, s.acquiring, a.Request, a.id, v)
+	if r.Known && r.Reason == Granted {
+		r.ID, r.Known = a.id, false
+	}
+	return r, err
+}
+
+func (s *scripted) settle(ctx context.Context, now float64, t *settlement) (Reply, error) {
+	v := make(args, 0, 40)
+	v.now(now)
+	v.str(string(t.mode), string(t.id))
+	v.flag(t.Succeeded, t.Failure, t.Continues, t.Counted, t.Lost, t.Retry)
+	v.num(float64(t.Price), float64(t.Purse)+1, micros(t.Pause), float64(t.Empty), float64(len(t.req.Groups)))
+	for i, g := range t.req.Groups {
+		v.num(float64(len(g.Buckets)))
+		for _, b := range g.Buckets {
+			v.num(float64(b.Kind))
+			switch n, known, ran := t.actual(i, b.Kind); {
+			case ran:
+				v.str("r" + strconv.FormatFloat(n, 'f', -1, 64))
+			case known:
+				v.num(n)
+			default:
+				v.str("-")
+			}
+		}
+	}
+	return s.run(ctx, s.settling, t.req, t.id, v)
+}
+
+func (s *scripted) learn(ctx context.Context, now float64, t *lesson) (Reply, error) {
+	v := make(args, 0, 40)
+	v.now(now)
+	v.str(string(t.id))
+	v.flag(t.Refused)
+	v.num(micros(t.Age), micros(t.Lesson.Pause), float64(len(t.Groups)))
+	for i, g := range t.Groups {
+		v.num(float64(len(g.Buckets)))
+		for j, b := range g.Buckets {
+			w := t.view(i, j)
+			v.num(float64(b.Kind), w.Limit, w.Remaining, w.Low, w.High)
+			if w.Known {
+				v.num(w.Actual)
+			} else {
+				v.str("-")
+			}
+		}
+	}
+	return s.run(ctx, s.learning, t.Request, t.id, v)
+}
+
+func (s *scripted) look(ctx context.Context, now float64, t *glimpse) (Reply, error) {
+	v := make(args, 0, 40)
+	v.now(now)
+	v.str(t.instance)
+	v.flag(t.charge)
+	v.num(float64(len(t.Groups)))
+	for i, g := range t.Groups {
+		born := 0.0
+		if t.charge {
+			born = t.born[i]
+		}
+		v.str(strconv.FormatFloat(born, 'f', 0, 64))
+		v.num(float64(len(g.Buckets)))
+		for j, b := range g.Buckets {
+			used := 0.0
+			if t.charge {
+				used = t.used[i][j]
+			}
+			v.num(float64(b.Kind), used)
+		}
+	}
+	return s.run(ctx, s.looking, t.Request, "charge:"+t.id, v)
+}
+
+// run asks once. A script that the server has forgotten, after a restart, a
+// failover or SCRIPT FLUSH, is sent along with the question; nothing else is
+// asked twice.
+func (s *scripted) run(ctx context.Context, script *redis.Script, r *Request, id ID, v args) (Reply, error) {
+	keys := s.keys.of(r, id)
+	text, err := script.EvalSha(ctx, s.client, keys, v...).Text()
+	if redis.HasErrorPrefix(err, "NOSCRIPT") {
+		text, err = script.Eval(ctx, s.client, keys, v...).Text()
+	}
+	if err != nil {
+		return Reply{}, err
+	}
+	return decode(text)
+}
+
+// fields reads a reply word by word.
+type fields struct {
+	rest string
+	bad  bool
+}
+
+func (f *fields) word() string {
+	w, rest, _ := strings.Cut(f.rest, " ")
+	f.rest, f.bad = rest, f.bad || w == ""
+	return w
+}
+
+func (f *fields) num() float64 {
+	n, err := strconv.ParseFloat(f.word(), 64)
+	f.bad = f.bad || err != nil
+	return n
+}
+
+// decode reads the one line that every script answers with.
+func decode(text string) (r Reply, err error) {
+	f := &fields{rest: text}
+	status := f.num()
+	why := f.word()
+	reason, ok := reasons[why]
+	f.bad = f.bad || !ok
+	r.Reason, r.Wait = reason, duration(f.num())
+	r.Known = status == 1
+	if status == 2 {
+		r.Reason = missing
+	}
+	r.Group = max(0, int(f.num())-1)
+	r.Kind = Kind(f.num())
+	r.Probe = f.num() != 0
+	r.Paid, r.Counted = f.num() != 0, f.num() != 0
+	switch f.word() {
+	case "open":
+		r.Breaker = Open
+	case "half-open":
+		r.Breaker = HalfOpen
+	}
+	r.Epoch = uint64(f.num())
+	r.Moved = f.num() != 0
+	r.NextProbe, r.Ramp, r.Budget = duration(f.num()), duration(f.num()), f.num()
+	r.Live = int(f.num())
+	for range int(f.num()) {
+		if f.bad {
+			break
+		}
+		g := GroupState{born: f.num(), Paused: duration(f.num()), Wary: duration(f.num()), Budget: f.num()}
+		for range int(f.num()) {
+			if f.bad {
+				break
+			}
+			b := BucketState{Kind: Kind(f.num()), Level: f.num()}
+			f.word() // when that was: now
+			f.word() // what was charged, ever
+			b.Limit, b.Cap, b.Depth = f.num(), f.num(), f.num()
+			f.word() // what an answer has seen
+			g.Buckets = append(g.Buckets, b)
+		}
+		r.Groups = append(r.Groups, g)
+	}
+	if f.bad || f.rest != "" {
+		return Reply{}, fmt.Errorf("fleet: the store answers %.80q, which is no reply of these scripts", text)
+	}
+	return r, nil
+}

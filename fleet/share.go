@@ -1,0 +1,181 @@
+package fleet
+
+import (
+	"strings"
+	"time"
+)
+
+// localShare is the part of a limit that all processes together use while the
+// store is gone. They do not hear of each other then, so a process that joins
+// takes from what nobody else does.
+const localShare = 0.8
+
+// memo is what a process remembers of a request's groups and lane, from the
+// last reply: what it goes by when the store is gone, and what it tells a
+// store that has forgotten.
+type memo struct {
+	key     string // see memoKey; like owner it never changes
+	owner   string
+	req     *Request // as it was last asked, for its names and kinds
+	at      time.Time
+	used    time.Time // by a call
+	touched time.Time // when the store was last told that this process lives
+	state   State
+	known   bool // state is of the store
+	local   bool // the share has been started
+	n       float64
+}
+
+// memoKey names a request's groups and lane.
+func memoKey(r *Request) string {
+	var b strings.Builder
+	b.WriteString(r.Owner)
+	b.WriteByte(0)
+	b.WriteString(r.Lane)
+	for _, g := range r.Groups {
+		b.WriteByte(0)
+		b.WriteString(g.Name)
+	}
+	return b.String()
+}
+
+// level is what a bucket holds by now, if nobody has used it.
+func (m *memo) level(b BucketState, now time.Time) float64 {
+	if b.Rate() == 0 {
+		return 0
+	}
+	return min(b.Size(), b.Level+b.Rate()*max(0, now.Sub(m.at).Seconds()))
+}
+
+// bucket is what was last seen of a bucket.
+func (m *memo) bucket(i, j int) (BucketState, bool) {
+	if !m.known || i >= len(m.state.Groups) || j >= len(m.state.Groups[i].Buckets) {
+		return BucketState{}, false
+	}
+	return m.state.Groups[i].Buckets[j], true
+}
+
+// hints tell a store that has forgotten a group what it was like.
+func (m *memo) hints(r *Request, now time.Time) [][]hint {
+	all := make([][]hint, len(r.Groups))
+	for i, g := range r.Groups {
+		all[i] = make([]hint, len(g.Buckets))
+		for j := range g.Buckets {
+			if b, ok := m.bucket(i, j); ok && b.Rate() > 0 {
+				all[i][j] = hint{limit: b.Limit, depth: b.Depth, level: m.level(b, now), levelled: true}
+			}
+		}
+	}
+	return all
+}
+
+// shares is how many processes the limits are divided by.
+func (m *memo) shares(expected int) float64 { return float64(max(m.state.Live, expected, 1)) }
+
+// scaled is a request to the share of this process.
+func (m *memo) scaled(r *Request) *Request {
+	s := *r
+	s.Groups = make([]Group, len(r.Groups))
+	for i, g := range r.Groups {
+		s.Groups[i] = g
+		s.Groups[i].Buckets = make([]Bucket, len(g.Buckets))
+		for j, b := range g.Buckets {
+			b.Cap *= localShare / m.n
+			b.Keep /= m.n
+			s.Groups[i].Buckets[j] = b
+		}
+	}
+	return &s
+}
+
+// startShare starts this process's share where the store's levels were last
+// seen, divided by the number of processes. The part of the rate is smaller,
+// what a full bucket holds is not.
+func (m *memory) startShare(now float64, at time.Time, r *Request, mo *memo) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.see(now, r)
+	for i, g := range s.groups {
+		if g.born > 0 {
+			continue
+		}
+		g.born = s.now
+		if mo.known && i < len(mo.state.Groups) {
+			g.paused = s.now + max(0, micros(mo.state.Groups[i].Paused-at.Sub(mo.at)))
+			g.spent = m.p.budget - mo.state.Groups[i].Budget/mo.n
+		}
+		for j, w := range r.Groups[i].Buckets {
+			b := g.buckets[w.Kind]
+			b.at, b.cap = s.now, w.Cap
+			seen, ok := mo.bucket(i, j)
+			if ok {
+				b.limit, b.depth = seen.Limit*localShare/mo.n, seen.Depth/localShare
+			}
+			switch {
+			case b.rate() == 0:
+			case ok && seen.Rate() > 0:
+				b.level = min(b.size(), mo.level(seen, at)/mo.n)
+			default:
+				b.level = min(b.size(), depth*b.rate())
+			}
+		}
+	}
+	l := s.l
+	if mo.known && l.epoch == 1 && l.spent == 0 {
+		l.spent = m.p.budget - mo.state.Budget/mo.n
+		if mo.state.Breaker != Closed {
+			l.state, l.pend = Open, s.now+l.p.open
+			l.probe = s.now + max(0, micros(mo.state.NextProbe-at.Sub(mo.at)))
+		}
+	}
+}
+
+// usedShare is how much is missing from this process's share of each bucket,
+// and notes what is left for all if the store should have forgotten. What
+// another lane shares is told once: done are the groups that have been.
+func (m *memory) usedShare(now float64, at time.Time, mo *memo, done map[string]bool) (used [][]float64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.see(now, mo.req)
+	for i, g := range s.groups {
+		used = append(used, make([]float64, len(mo.req.Groups[i].Buckets)))
+		name := mo.req.Owner + "\x00" + mo.req.Groups[i].Name
+		if g.born == 0 || done[name] {
+			continue
+		}
+		done[name] = true
+		for j, w := range mo.req.Groups[i].Buckets {
+			b := g.buckets[w.Kind]
+			if b.rate() == 0 {
+				continue
+			}
+			g.refill(s.now, b)
+			used[i][j] = max(0, b.size()-b.level)
+			if _, ok := mo.bucket(i, j); ok {
+				mo.state.Groups[i].Buckets[j].Level = b.level * mo.n
+			}
+		}
+	}
+	mo.at = at
+	return used
+}
+
+// adopt takes over a reservation that the store has granted, so that its end
+// can be weighed here.
+func (m *memory) adopt(now float64, id ID, r *Request) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.see(now, r)
+	if s.o.open[id] != nil {
+		return
+	}
+	v := &reservation{foreign: true, start: s.now, epoch: s.l.epoch, price: float64(r.Price), purse: r.Purse}
+	v.income = (&acquisition{Request: r}).income()
+	s.o.open[id] = v
+}
+
+func (m *memory) forget(owner string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.owners, owner)
+}

@@ -1,0 +1,367 @@
+package fleet
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Store is one process's door to the limits, pauses, breaker and budget that
+// the fleet shares. It is safe for concurrent use. See the package comment.
+type Store struct {
+	o        Options
+	client   redis.UniversalClient
+	owned    bool // the client is ours to close
+	cluster  bool
+	shared   engine
+	alone    *memory
+	keys     keyspace
+	begun    time.Time
+	wakes    chan Wake
+	stop     context.CancelFunc
+	stopped  sync.WaitGroup
+	hashes   hashes
+	instance string
+
+	mu      sync.Mutex // guards all below; nothing is waited for under it
+	memos   map[string]*memo
+	open    map[ID]*opened
+	owners  map[string]*guard
+	server  guard
+	pending []*settlement // ends that the store has not heard of
+	counts  counts
+	warned  []string
+}
+
+// opened is a reservation of this process.
+type opened struct {
+	req   *Request
+	at    time.Time
+	local bool
+}
+
+// Bounds of what is remembered, so that made-up names fill no memory.
+const (
+	maxMemos   = 10_000
+	maxOpen    = 200_000
+	maxPending = 20_000
+	openFor    = time.Hour // what a reservation is kept for in the store
+)
+
+// New opens a store. It does not wait for it: a store that is not there yet is
+// one that has gone. The caller closes it.
+func New(o Options) (*Store, error) {
+	owned := o.Client == nil
+	o, err := o.filled()
+	if err != nil {
+		return nil, err
+	}
+	p := o.Policy.filled()
+	_, cluster := o.Client.(*redis.ClusterClient)
+	keys := keyspace{o.Prefix}
+	ctx, stop := context.WithCancel(context.Background())
+	s := &Store{
+		o: o, client: o.Client, owned: owned, cluster: cluster, keys: keys, instance: o.Instance, begun: time.Now().Add(-time.Hour),
+		shared: newScripted(o.Client, p, keys), alone: newMemory(p), wakes: make(chan Wake, 64), stop: stop,
+		memos: map[string]*memo{}, open: map[ID]*opened{}, owners: map[string]*guard{},
+	}
+	s.hashes.init(o.Salt)
+	s.stopped.Go(func() { s.attend(ctx) })
+	s.stopped.Go(func() { s.listen(ctx) })
+	return s, nil
+}
+
+// Close ends what goes on behind the calls, and waits for it.
+func (s *Store) Close() error {
+	s.stop()
+	var err error
+	if s.owned {
+		err = s.client.Close()
+	}
+	s.stopped.Wait()
+	return err
+}
+
+// since is the clock of this process's own share.
+func (s *Store) since(now time.Time) float64 { return micros(now.Sub(s.begun)) }
+
+// Acquire asks for everything that one attempt needs, in one round trip. It
+// answers within [Options.Timeout] whatever the store does: if that does not
+// answer, with Reply.Local, out of this process's share. An error is the
+// caller's own: ctx has ended.
+func (s *Store) Acquire(ctx context.Context, r Request) (Reply, error) {
+	now := time.Now()
+	id := ID(rand.Text()[:16])
+	m, ask := s.remember(now, &r)
+	if ask {
+		reply, err := s.ask(ctx, r.Owner, func(ctx context.Context) (Reply, error) {
+			return s.acquire(ctx, now, m, &acquisition{Request: &r, id: id, instance: s.instance, touch: s.touch(now, m)})
+		})
+		if err == nil {
+			s.note(now, m, &reply, &r, false)
+			return reply, nil
+		}
+		if ctx.Err() != nil {
+			s.postpone(&settlement{mode: atEnd, req: &r, id: id, Outcome: &Outcome{Charge: Refunded}}) // it may have been granted
+			return Reply{}, ctx.Err()
+		}
+	}
+	reply, err := s.acquireAlone(ctx, now, m, &r, id)
+	s.note(now, m, &reply, &r, true)
+	return reply, err
+}
+
+// acquire asks the store, and once more if it has forgotten a group.
+func (s *Store) acquire(ctx context.Context, now time.Time, m *memo, a *acquisition) (Reply, error) {
+	r, err := s.shared.acquire(ctx, 0, a)
+	if err != nil || r.Reason != missing {
+		return r, err
+	}
+	s.mu.Lock()
+	a.hints = m.hints(a.Request, now)
+	s.mu.Unlock()
+	a.touch = true
+	return s.shared.acquire(ctx, 0, a)
+}
+
+// acquireAlone asks this process's share.
+func (s *Store) acquireAlone(ctx context.Context, now time.Time, m *memo, r *Request, id ID) (Reply, error) {
+	scaled, n := s.goAlone(now, m, r)
+	reply, err := s.alone.acquire(ctx, s.since(now), &acquisition{Request: scaled, id: id, instance: s.instance, hints: none(r)})
+	reply.Local, reply.Live = true, int(n)
+	return reply, err
+}
+
+// goAlone starts this process's share of what a request asks for, if it has
+// not begun, and returns the request to it, and how many shares there are.
+func (s *Store) goAlone(now time.Time, m *memo, r *Request) (scaled *Request, n float64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !m.local {
+		m.local, m.n = true, m.shares(s.o.ExpectedInstances)
+		s.alone.startShare(s.since(now), now, m.scaled(r), m)
+	}
+	s.counts.local++
+	return m.scaled(r), m.n
+}
+
+// none are hints that say nothing.
+func none(r *Request) [][]hint {
+	all := make([][]hint, len(r.Groups))
+	for i, g := range r.Groups {
+		all[i] = make([]hint, len(g.Buckets))
+	}
+	return all
+}
+
+// Content tells that a probe has brought its first content, or its whole
+// answer: it is good from here on. Other attempts need not tell.
+func (s *Store) Content(ctx context.Context, id ID) { s.end(ctx, atContent, id, Outcome{}) }
+
+// Settle tells how an attempt has ended. It counts once per ID, however often
+// it is told. What the store does not hear now it is told when it is back.
+func (s *Store) Settle(ctx context.Context, id ID, out Outcome) (Reply, error) {
+	return s.end(ctx, atEnd, id, out), nil
+}
+
+// Leave tells how a call has ended that holds no reservation.
+func (s *Store) Leave(ctx context.Context, e Ending) {
+	r := &Request{Owner: e.Owner, Lane: e.Lane, Groups: []Group{{Name: e.Group}}}
+	t := &settlement{mode: atLeave, req: r, id: "-", Outcome: &Outcome{
+		Failure: e.GaveUp, Counted: e.Counted, Price: e.Price, Purse: e.Purse,
+	}}
+	now := time.Now()
+	m, ask := s.remember(now, r)
+	if ask {
+		if _, err := s.ask(ctx, e.Owner, func(ctx context.Context) (Reply, error) { return s.shared.settle(ctx, 0, t) }); err == nil {
+			return
+		}
+	}
+	t.req, _ = s.goAlone(now, m, r)
+	_, _ = s.alone.settle(ctx, s.since(now), t) // memory does not fail
+}
+
+func (s *Store) end(ctx context.Context, mode settleMode, id ID, out Outcome) Reply {
+	now := time.Now()
+	s.mu.Lock()
+	o := s.open[id]
+	if mode == atEnd {
+		delete(s.open, id)
+	}
+	s.mu.Unlock()
+	if o == nil {
+		return Reply{}
+	}
+	t := &settlement{mode: mode, req: o.req, id: id, Outcome: &out}
+	m, ask := s.remember(now, o.req)
+	if ask {
+		reply, err := s.ask(ctx, o.req.Owner, func(ctx context.Context) (Reply, error) { return s.shared.settle(ctx, 0, t) })
+		if err == nil && (reply.Known || !o.local) {
+			s.note(now, m, &reply, o.req, false)
+			return reply
+		}
+		ask = err == nil
+	}
+	if !ask && mode == atEnd { // the store may have granted it, or will want to know
+		later := out
+		later.Retry = false // it is paid here, below
+		s.postpone(&settlement{mode: mode, req: o.req, id: id, Outcome: &later})
+	}
+	scaled, _ := s.goAlone(now, m, o.req)
+	if !o.local {
+		s.alone.adopt(s.since(now), id, scaled)
+	}
+	t = &settlement{mode: mode, req: scaled, id: id, Outcome: &out}
+	reply, _ := s.alone.settle(ctx, s.since(now), t) // memory does not fail
+	reply.Local = true
+	return reply
+}
+
+// Learn tells what the headers of an answer have shown, and what its first
+// event has told of its cost. Any process's answers correct the levels of all.
+func (s *Store) Learn(ctx context.Context, id ID, l Lesson) (Reply, error) {
+	now := time.Now()
+	s.mu.Lock()
+	o := s.open[id]
+	s.mu.Unlock()
+	if o == nil {
+		return Reply{}, nil
+	}
+	m, ask := s.remember(now, o.req)
+	if ask {
+		reply, err := s.ask(ctx, o.req.Owner, func(ctx context.Context) (Reply, error) {
+			return s.shared.learn(ctx, 0, &lesson{Request: o.req, id: id, Lesson: &l})
+		})
+		if err == nil {
+			s.note(now, m, &reply, o.req, false)
+			return reply, nil
+		}
+		if ctx.Err() != nil {
+			return Reply{}, ctx.Err()
+		}
+	}
+	scaled, n := s.goAlone(now, m, o.req)
+	part := l
+	part.Views = make([][]View, len(l.Views))
+	for i, vs := range l.Views {
+		part.Views[i] = make([]View, len(vs))
+		for j, v := range vs {
+			v.Limit *= localShare / n
+			v.Remaining /= n
+			v.Low, v.High = v.Low/localShare, v.High/localShare
+			part.Views[i][j] = v
+		}
+	}
+	reply, err := s.alone.learn(ctx, s.since(now), &lesson{Request: scaled, id: id, Lesson: &part})
+	reply.Local = true
+	return reply, err
+}
+
+// ask asks the store, for no longer than it may take, and weighs its errors.
+func (s *Store) ask(ctx context.Context, owner string, f func(context.Context) (Reply, error)) (Reply, error) {
+	within, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer cancel()
+	r, err := f(within)
+	if err != nil && ctx.Err() != nil {
+		return r, err // the caller has left: that says nothing
+	}
+	s.weigh(ctx, time.Now(), owner, err)
+	return r, err
+}
+
+// weigh tells the guards how it went.
+func (s *Store) weigh(ctx context.Context, now time.Time, owner string, err error) {
+	s.mu.Lock()
+	tripped := false
+	switch {
+	case err == nil:
+		s.server.succeed()
+		if o := s.owners[owner]; o != nil && !o.down {
+			delete(s.owners, owner)
+		}
+	default:
+		tripped = s.guardOf(owner, causeOf(err)).fail(now, err)
+	}
+	if err != nil {
+		s.counts.errors++
+	}
+	s.mu.Unlock()
+	if c, ok := s.client.(*redis.ClusterClient); ok && err != nil {
+		c.ReloadState(ctx) // in the background; by itself the client may take a minute to see a failover
+	}
+	if tripped {
+		s.o.Log.LogAttrs(ctx, slog.LevelWarn, "store does not answer", slog.String("cause", string(causeOf(err))),
+			slog.String("error", err.Error()))
+	}
+}
+
+// guardOf is whose fault an error is.
+func (s *Store) guardOf(owner string, c Cause) *guard {
+	if !s.cluster && !c.ofKeys() {
+		return &s.server
+	}
+	g := s.owners[owner]
+	if g == nil {
+		g = &guard{}
+		if len(s.owners) < maxMemos {
+			s.owners[owner] = g
+		}
+	}
+	return g
+}
+
+// remember finds the memo of a request, and says whether the store is to be
+// asked.
+func (s *Store) remember(now time.Time, r *Request) (m *memo, ask bool) {
+	key := memoKey(r)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m = s.memos[key]
+	if m == nil {
+		m = &memo{key: key, owner: r.Owner, req: r}
+		if len(s.memos) < maxMemos {
+			s.memos[key] = m
+		}
+	}
+	m.used = now
+	o := s.owners[r.Owner]
+	return m, !s.server.down && (o == nil || !o.down)
+}
+
+// touch says whether the store is to be told that this process lives.
+func (s *Store) touch(now time.Time, m *memo) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now.Sub(m.touched) < beatEvery*time.Microsecond {
+		return false
+	}
+	m.touched = now
+	return true
+}
+
+// note remembers what a reply has told.
+func (s *Store) note(now time.Time, m *memo, reply *Reply, r *Request, local bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !local && len(reply.Groups) == len(r.Groups) {
+		m.req, m.at, m.state, m.known = r, now, reply.State, true
+	}
+	if reply.ID != "" && len(s.open) < maxOpen {
+		s.open[reply.ID] = &opened{r, now, local}
+	}
+}
+
+// postpone keeps an end for a store that does not answer.
+func (s *Store) postpone(t *settlement) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.pending) < maxPending {
+		s.pending = append(s.pending, t)
+		return
+	}
+	s.counts.lost++
+}
