@@ -47,8 +47,9 @@ type description struct {
 }
 
 // headers reads what the caller's header fields say. The error is for the
-// caller: a field that cannot be read is a mistake, not a default.
-func (d *description) headers(r *http.Request) error {
+// caller: a field that cannot be read is a mistake, not a default. hasher hides
+// the credential; nil has it be done here.
+func (d *description) headers(r *http.Request, hasher call.Hasher) error {
 	h := r.Header
 	d.path = claude.PathOf(r.Method, r.URL.Path)
 	d.upstream = r.URL.Host
@@ -85,7 +86,11 @@ func (d *description) headers(r *http.Request) error {
 	}
 	d.repeat = claude.IsRetry(h)
 	if c := claude.Credential(h); c != "" {
-		d.scope = strconv.FormatUint(maphash.String(seed, c), 36)
+		if hasher != nil {
+			d.scope = hasher.Hash(r.Context(), c)
+		} else {
+			d.scope = strconv.FormatUint(maphash.String(seed, c), 36)
+		}
 	}
 	d.workspace = field(h, claude.HeaderWorkspaceID)
 	d.describeCaller(r.Context())

@@ -77,8 +77,12 @@ func (t *Transport) Snapshot() observe.Snapshot {
 		}
 		s.Calls = append(s.Calls, c)
 	}
-	if memory, ok := t.settings.Load().admission.(*call.Memory); ok {
-		s.Breakers, s.Limits = memory.Lanes(s.Time), memory.Limits(s.Time)
+	admission := t.settings.Load().admission
+	if a, ok := admission.(call.Shower); ok {
+		s.Breakers, s.Limits = a.Lanes(s.Time), a.Limits(s.Time)
+	}
+	if a, ok := admission.(call.Storer); ok {
+		s.Store = a.Store()
 	}
 	return s
 }

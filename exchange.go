@@ -77,7 +77,8 @@ type step struct {
 
 // open describes the call and makes its machine.
 func (x *exchange) open() error {
-	if err := x.desc.headers(x.req); err != nil {
+	hasher, _ := x.s.admission.(call.Hasher)
+	if err := x.desc.headers(x.req, hasher); err != nil {
 		if own, ok := errors.AsType[*Error](err); ok {
 			own.Call = x.name
 		}

@@ -132,8 +132,8 @@ func (t *Transport) setLog(s, old *settings) {
 // to ask for next, "" if that was all. With an Admission that keeps no such
 // limits it does nothing.
 func (t *Transport) TellLimits(organization string, answer []byte) (page string, err error) {
-	if m, ok := t.settings.Load().admission.(*call.Memory); ok {
-		return m.TellLimits(time.Now(), organization, answer)
+	if a, ok := t.settings.Load().admission.(call.Shower); ok {
+		return a.TellLimits(time.Now(), organization, answer)
 	}
 	return "", nil
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/evenkeel-dev/evenkeel/classify"
 	"github.com/evenkeel-dev/evenkeel/claude"
 	"github.com/evenkeel-dev/evenkeel/limit"
+	"github.com/evenkeel-dev/evenkeel/observe"
 )
 
 // Admission decides when an attempt may be sent, and learns from how it ended.
@@ -39,6 +40,29 @@ type Admission interface {
 	// Leave tells that a call without a ticket has ended: it was waiting, or
 	// between two attempts. A retry paid for and not sent is given back.
 	Leave(now time.Time, need Need, end CallEnd)
+}
+
+// Shower is an Admission that shows what it knows. Both of ours do.
+type Shower interface {
+	// Lanes returns breakers and budgets, the most recently used first.
+	Lanes(now time.Time) []observe.Breaker
+	// Limits returns what may still be used, the latest used first.
+	Limits(now time.Time) []observe.Limit
+	// TellLimits takes over an answer of the Rate Limits API about an
+	// organization, and returns the page to ask for next, if there is one.
+	TellLimits(now time.Time, organization string, answer []byte) (page string, err error)
+}
+
+// Storer is an Admission behind which there is a store that others share.
+type Storer interface {
+	Store() *observe.Store
+}
+
+// Hasher is an Admission for which credentials must be hidden in its own way:
+// processes that share limits mean the same by a hash. It may ask the store,
+// within ctx, and is safe for concurrent use.
+type Hasher interface {
+	Hash(ctx context.Context, credential string) string
 }
 
 // ID names a call within its process. It is never 0.

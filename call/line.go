@@ -448,7 +448,7 @@ const soonAgain = time.Second
 func (m *Memory) settle(now time.Time, f *flight, end End) {
 	f.lane.inFlight--
 	f.lane.slots.End(now, f.grant.slot, capacity(end.Verdict))
-	e := endOf(end)
+	e := LimitEnd(end)
 	m.book.Settle(now, f.grant.book, e)
 	real := m.limitsOf(f.need)
 	switch u := end.Usage; {
@@ -470,8 +470,8 @@ func (m *Memory) settle(now time.Time, f *flight, end End) {
 	}
 }
 
-// endOf says in the words of package limit how an attempt has ended.
-func endOf(end End) limit.End {
+// LimitEnd says in the words of package limit how an attempt has ended.
+func LimitEnd(end End) limit.End {
 	v := end.Verdict
 	e := limit.End{Usage: end.Usage, RetryAfter: v.RetryAfter, Rejected: v.Known.Type == claude.Authentication}
 	switch v.Settle {

@@ -201,6 +201,22 @@ func (m *Memory) Deny(now time.Time, t Ticket, d Denial) Decision {
 	return m.hold(now, h, out)
 }
 
+// Drop takes back the turn of a call that has left.
+func (m *Memory) Drop(now time.Time, t Ticket) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f := m.flights[t.ID]
+	if f == nil {
+		return
+	}
+	delete(m.flights, t.ID)
+	f.landed = true
+	h := &holding{need: f.need, lane: f.lane, grant: f.grant}
+	m.undo(now, h)
+	m.queue.Correct(f.charge, 0)
+	m.pumpLane(now, f.lane, f.need)
+}
+
 // AnsweredShared is Answered, and returns what the answer has shown of the parts
 // of the attempt's claim; false if the attempt is not known.
 func (m *Memory) AnsweredShared(now time.Time, t Ticket, r limit.Response) (shown limit.Shown, ok bool) {

@@ -80,6 +80,10 @@ type Bucket struct {
 	Cost float64
 	Cap  float64 // configured limit per minute; 0 is none. The lower of it and the upstream's is in force
 	Keep float64 // of the level, kept back for others
+
+	// What this process knows of it, for a store that knows nothing: as in
+	// [BucketState]. Limit 0 is nothing.
+	Limit, Depth, Level float64
 }
 
 // Reason says what an attempt waits for.

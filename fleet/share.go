@@ -63,6 +63,8 @@ func (m *memo) hints(r *Request, now time.Time) [][]hint {
 		for j := range g.Buckets {
 			if b, ok := m.bucket(i, j); ok && b.Rate() > 0 {
 				all[i][j] = hint{limit: b.Limit, depth: b.Depth, level: m.level(b, now), levelled: true}
+			} else if b := g.Buckets[j]; b.Limit > 0 {
+				all[i][j] = hint{limit: b.Limit, depth: b.Depth, level: b.Level, levelled: true}
 			}
 		}
 	}

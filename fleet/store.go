@@ -86,6 +86,9 @@ func (s *Store) Close() error {
 	return err
 }
 
+// ramp is how long the load takes to return after a breaker has closed.
+func (s *Store) ramp() time.Duration { return duration(s.alone.p.ramp) }
+
 // since is the clock of this process's own share.
 func (s *Store) since(now time.Time) float64 { return micros(now.Sub(s.begun)) }
 

@@ -95,8 +95,24 @@ type State struct {
 	Dropped  uint64         `json:"events_dropped"`
 	Breakers []StateBreaker `json:"breakers"`
 	Limits   []StateLimit   `json:"limits"`               // the latest used first, a hundred at most
+	Store    *StateStore    `json:"store,omitempty"`      // that a fleet shares; left out if there is none
 	PassedOn []string       `json:"sent_plain,omitempty"` // models whose streams cannot be assembled
 	Live     []StateCall    `json:"live"`                 // oldest first
+}
+
+// StateStore is how it stands with the store that a fleet shares.
+type StateStore struct {
+	Kind      string    `json:"kind"`
+	Local     bool      `json:"local"` // it does not answer: this process goes on with its own share of the limits
+	Cause     string    `json:"cause,omitempty"`
+	Since     time.Time `json:"since,omitzero"`
+	NextTry   time.Time `json:"next_try,omitzero"`
+	Processes int       `json:"processes"` // that share the limits, as far as is known
+	Errors    int       `json:"errors"`
+	Alone     int       `json:"decided_alone"` // questions that were answered here instead
+	Pending   int       `json:"pending"`       // ends that it has yet to hear of
+	Lost      int       `json:"lost"`          // ends that it will never hear of
+	Warnings  []string  `json:"warnings,omitempty"`
 }
 
 // StateBreaker is one circuit breaker in a State.
@@ -168,6 +184,10 @@ func stateOf(s observe.Snapshot) State {
 		Time: s.Time, InFlight: s.InFlight, Waiting: s.Waiting, Bodies: s.Bodies, Dropped: s.Dropped,
 		Limits: make([]StateLimit, 0, len(s.Limits)), PassedOn: s.PassedOn,
 		Breakers: make([]StateBreaker, 0, len(s.Breakers)), Live: make([]StateCall, 0, len(s.Calls)),
+	}
+	if s.Store != nil {
+		store := StateStore(*s.Store)
+		v.Store = &store
 	}
 	for _, b := range s.Breakers {
 		v.Breakers = append(v.Breakers, StateBreaker{

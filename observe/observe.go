@@ -94,6 +94,7 @@ type Snapshot struct {
 	Calls    []Call   // a call each, oldest first
 	Bodies   int64    // bytes kept for retries
 	Dropped  uint64   // events dropped because a reader was stuck
+	Store    *Store   // that a fleet shares; nil if there is none
 	PassedOn []string // models whose plain calls are sent plain although streams were asked for, sorted
 }
 
@@ -127,6 +128,21 @@ type Bucket struct {
 	Level     float64 // what is left; below 0 is a debt
 	Reserved  float64 // by attempts that have not ended
 	From      string  // who told the limit: headers, api, config
+}
+
+// Store is how it stands with the store that a fleet shares.
+type Store struct {
+	Kind      string    // "redis"
+	Local     bool      // it does not answer: this process goes on with its own share
+	Cause     string    // of the last error, while there is one: timeout, unreachable, auth, …
+	Since     time.Time // Local; zero if it is not
+	NextTry   time.Time // when somebody looks whether it is back
+	Processes int       // that share the limits, as far as is known
+	Errors    int       // ever
+	Alone     int       // questions that were answered here instead, ever
+	Pending   int       // ends that it has yet to hear of
+	Lost      int       // ends that it will never hear of, ever
+	Warnings  []string  // about how the server is set up
 }
 
 // Call is one live call in a Snapshot.

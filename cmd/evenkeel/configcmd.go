@@ -92,7 +92,8 @@ func check(src config.Sources) (*config.Resolved, error) {
 	if err != nil {
 		return resolved, err
 	}
-	return resolved, s.transport.Close()
+	s.close()
+	return resolved, nil
 }
 
 func configShowCommand() *cobra.Command {

@@ -66,7 +66,7 @@ func execChild(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer s.transport.Close() // writes the last lines of the log
+	defer s.close()
 	stop, url, err := s.background(cmd.Context(), c)
 	if err != nil {
 		return err

@@ -36,7 +36,7 @@ func TestAskLimits(t *testing.T) {
 			t.Errorf("the error is %q, want one that names the setting and not the key", err)
 		}
 		if good {
-			call(t, s, api.URL)
+			callOnce(t, s, api.URL)
 			l := s.transport.Snapshot().Limits
 			if len(l) == 0 || len(l[0].Buckets) == 0 || l[0].Owner != "acme" {
 				t.Errorf("limits %+v, want those of acme", l)
@@ -48,7 +48,7 @@ func TestAskLimits(t *testing.T) {
 }
 
 // call makes one call.
-func call(t *testing.T, s *service, upstream string) {
+func callOnce(t *testing.T, s *service, upstream string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, upstream+"/v1/messages",
 		strings.NewReader(`{"model":"claude-haiku-5-5","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}`))

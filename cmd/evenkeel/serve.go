@@ -53,7 +53,7 @@ func serve(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	defer s.transport.Close() // writes the last lines of the log
+	defer s.close()
 	front, admin, err := openPorts(resolved.Config)
 	if err != nil {
 		return err
@@ -212,6 +212,9 @@ func (p *process) reloadNow(ctx context.Context) {
 	if fresh.Listen != p.resolved.Listen || fresh.Admin != p.resolved.Admin {
 		p.log.Warn("listen and admin change at the next start", slog.String("listen", fresh.Listen), slog.String("admin", fresh.Admin))
 		fresh.Listen, fresh.Admin = p.resolved.Listen, p.resolved.Admin
+	}
+	if names := p.store.fixed(p.resolved.Config, fresh.Config); len(names) > 0 {
+		p.log.Warn(strings.Join(names, ", ")+" of the fleet: changed at the next start", slog.String("store", fresh.Store.Kind))
 	}
 	p.log.setLevel(fresh.Log)
 	p.resolved = fresh

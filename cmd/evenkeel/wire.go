@@ -130,25 +130,41 @@ func upstreamURL(c config.Config) (*url.URL, error) {
 type service struct {
 	transport *evenkeel.Transport
 	gateway   *gateway.Gateway
+	store     *store // nil unless limits are shared
 }
 
 // newService makes what serve, exec and `config check` make of a configuration,
-// so that all three accept the same ones. It opens nothing. Close its
-// transport.
+// so that all three accept the same ones. It opens no port; a store that is
+// shared is looked for in the background. Close it.
 func newService(c config.Config, log *slog.Logger) (*service, error) {
-	t, err := evenkeel.New(transportConfig(c, log))
-	if err != nil {
-		return nil, configError(err)
+	s := &service{}
+	tc := transportConfig(c, log)
+	var err error
+	if c.Store.Kind == "redis" {
+		if s.store, err = openStore(c, tc, log); err != nil {
+			return nil, configError(err)
+		}
+		tc.Admission = s.store.admission
 	}
-	cfg, err := gatewayConfig(c, t, log)
-	if err == nil {
-		var g *gateway.Gateway
-		if g, err = gateway.New(cfg); err == nil {
-			return &service{t, g}, nil
+	if s.transport, err = evenkeel.New(tc); err == nil {
+		var cfg gateway.Config
+		if cfg, err = gatewayConfig(c, s.transport, log); err == nil {
+			if s.gateway, err = gateway.New(cfg); err == nil {
+				return s, nil
+			}
 		}
 	}
-	_ = t.Close() // nothing has been logged
+	s.close() // nothing has been logged
 	return nil, configError(err)
+}
+
+// close writes the last lines of the log, and tells the store what it has yet to
+// hear.
+func (s *service) close() {
+	if s.transport != nil {
+		_ = s.transport.Close()
+	}
+	s.store.close()
 }
 
 // reconfigure changes both or neither.
@@ -157,11 +173,11 @@ func (s *service) reconfigure(old, c config.Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	if err := s.transport.Reconfigure(transportConfig(c, log)); err != nil {
+	if err := s.transport.Reconfigure(s.shared(transportConfig(c, log))); err != nil {
 		return configError(err)
 	}
 	if err := s.gateway.Reconfigure(cfg); err != nil {
-		return configError(errors.Join(err, s.transport.Reconfigure(transportConfig(old, log))))
+		return configError(errors.Join(err, s.transport.Reconfigure(s.shared(transportConfig(old, log)))))
 	}
 	return nil
 }

@@ -39,9 +39,9 @@ func TestWire_everyKeyCounts(t *testing.T) {
 	elsewhere := map[string]string{
 		"concurrency.mode": "only with concurrency.max", "limits.admin_key": "askLimits",
 		"version": "checked", "listen": "openPorts", "admin": "openPorts", "log.level": "newLogger", "log.format": "newLogger",
-		"store.kind":        "refused",
+		"store.kind":        "newService",
 		"telemetry.semconv": "later",
-		"store.redis.url":   "later", "store.redis.on_failure": "later", "store.redis.expected_instances": "later",
+		"store.redis.url":   "openStore", "store.redis.on_failure": "one choice", "store.redis.expected_instances": "openStore",
 	}
 	values := map[string]string{
 		"hosts": "a.internal", "origins": "https://a.example",

@@ -39,7 +39,7 @@ func (r *Resolved) check(listens bool) ekerr.List {
 	r.checkNumbers(fail, value)
 	r.checkFallback(fail, value)
 	r.checkClients(fail, value)
-	r.checkSupported(fail)
+	r.checkStore(fail, value)
 	return errs
 }
 
@@ -259,13 +259,10 @@ func (r *Resolved) checkClients(fail failFunc, value valueFunc) {
 	}
 }
 
-// checkSupported refuses what this version cannot do. To ignore it would let
-// someone believe they are protected.
-func (r *Resolved) checkSupported(fail failFunc) {
-	unsupported := func(path, what, instead string) {
-		fail(path, ekerr.New(ekerr.ConfigUnsupported, "this version cannot %s", what).Hint("%s", instead))
-	}
-	if r.Store.Kind == "redis" {
-		unsupported("store.kind", "share state over Redis (store.kind: redis)", "store: {kind: memory}, one gateway for all callers")
+// checkStore wants to know where a store is that is shared.
+func (r *Resolved) checkStore(fail failFunc, value valueFunc) {
+	if r.Store.Kind == "redis" && r.Store.Redis.URL == "" {
+		fail("store.kind", value("store.kind", "is redis, and store.redis.url is not set").
+			Hint("store: {kind: redis, redis: {url: 'redis://localhost:6379'}}"))
 	}
 }

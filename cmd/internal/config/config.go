@@ -124,7 +124,7 @@ type Memory struct {
 // Store is where limits, breakers and budgets are kept.
 type Store struct {
 	Kind  string `yaml:"kind" oneof:"memory redis"`
-	Redis Redis  `yaml:"redis" later:"true"`
+	Redis Redis  `yaml:"redis"`
 }
 
 // Redis is the store that a fleet shares.

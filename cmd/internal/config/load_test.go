@@ -303,9 +303,9 @@ func TestLoad_errors(t *testing.T) {
 				"EK-CONFIG-VALUE  evenkeel.yaml:4:10  clients[2].name", "EK-CONFIG-VALUE  evenkeel.yaml:4:27  clients[2].token_sha256",
 			},
 		},
-		"what this version cannot do": {
+		"a store, and nobody says where": {
 			file: "store: {kind: redis}\n",
-			want: []string{"EK-CONFIG-UNSUPPORTED  evenkeel.yaml:1:15"},
+			want: []string{"EK-CONFIG-VALUE  evenkeel.yaml:1:15  store.kind is redis, and store.redis.url is not set"},
 		},
 		"assembling needs a second attempt": {
 			file: "upstream: {stream_plain: true}\nretry: {max_attempts: 1}\n",

@@ -40,6 +40,9 @@ func (r *Resolved) risky(listens bool) []Note {
 			notes = append(notes, Note{At: "upstream.url", Text: "is not encrypted: prompts and credentials cross the network in the clear"})
 		}
 	}
+	if r.Store.Kind == "memory" && r.Store.Redis.URL != "" {
+		notes = append(notes, Note{At: "store.redis.url", Text: "is used with store.kind: redis only"})
+	}
 	if len(r.Limits.Models) > 0 && r.Upstream.APIKey == "" {
 		notes = append(notes, Note{At: "limits.models", Text: "are those of upstream.api_key, which is not set: they limit nobody; limits.organizations limit keys that callers bring"})
 	}

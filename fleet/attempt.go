@@ -1,0 +1,261 @@
+package fleet
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/evenkeel-dev/evenkeel/call"
+	"github.com/evenkeel-dev/evenkeel/classify"
+	"github.com/evenkeel-dev/evenkeel/claude"
+	"github.com/evenkeel-dev/evenkeel/limit"
+)
+
+// attempt is one that the store has let go.
+type attempt struct {
+	ticket call.Ticket
+	need   call.Need
+	claim  limit.Claim
+	req    *Request
+	id     ID
+	at     time.Time // when it may be sent
+
+	mu      sync.Mutex
+	todo    []func(context.Context) // to be told to the store, in order
+	telling bool
+}
+
+// tell has the store told behind the caller's back: of one attempt in order, and
+// one thing at a time.
+func (a *Admission) tell(t *attempt, f func(context.Context)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.todo = append(t.todo, f)
+	if t.telling {
+		return
+	}
+	t.telling = true
+	a.errand.Go(func() {
+		ctx := context.WithoutCancel(a.ctx) // bounded by the store's own timeout
+		for {
+			t.mu.Lock()
+			if len(t.todo) == 0 {
+				t.telling = false
+				t.mu.Unlock()
+				return
+			}
+			f := t.todo[0]
+			t.todo = t.todo[1:]
+			t.mu.Unlock()
+			f(ctx)
+		}
+	})
+}
+
+func (a *Admission) attempt(t call.Ticket) *attempt {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.attempts[t.ID]
+}
+
+// lessonTaught is the last that was told of a group.
+type lessonTaught struct {
+	at     time.Time
+	limits [Tokens + 1]float64
+}
+
+// lessonEvery is how often answers tell the store what they show, of each group
+// and process: a level of a fifth of a second ago is as good, and each is a
+// round trip. Limits that have changed, and refusals, are told at once.
+const lessonEvery = 200 * time.Millisecond
+
+// news says whether what an answer shows is worth telling.
+func (a *Admission) news(now time.Time, t *attempt, views [][]View) bool {
+	worth := false
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i, g := range t.req.Groups {
+		if i >= len(views) {
+			break
+		}
+		name := lessonName{t.req.Owner, g.Name}
+		last, known := a.lessons[name]
+		next := lessonTaught{at: now}
+		for j, v := range views[i] {
+			next.limits[g.Buckets[j].Kind] = v.Limit
+		}
+		if known && now.Sub(last.at) < lessonEvery && next.limits == last.limits {
+			continue
+		}
+		if len(a.lessons) >= mostSeen {
+			clear(a.lessons)
+		}
+		a.lessons[name] = next
+		worth = true
+	}
+	return worth
+}
+
+// Answered implements [call.Admission].
+func (a *Admission) Answered(ctx context.Context, now time.Time, t call.Ticket, r limit.Response) {
+	shown, ok := a.memory.AnsweredShared(now, t, r)
+	at := a.attempt(t)
+	if at == nil || !ok {
+		return
+	}
+	scope := at.need.Scope
+	if r.Organization != "" && scope != "" && r.Status != http.StatusUnauthorized && a.organization(scope) != r.Organization {
+		a.owns(scope, r.Organization)
+		a.tell(at, func(ctx context.Context) { a.store.SetOrganization(ctx, scope, r.Organization, r.Workspace) })
+	}
+	views, any := at.views(shown)
+	refused := r.Status == http.StatusTooManyRequests
+	if !any || !a.news(now, at, views) && !refused {
+		return
+	}
+	began := time.Now()
+	a.tell(at, func(ctx context.Context) {
+		l := Lesson{Refused: refused, Age: time.Since(began), Views: views}
+		if reply, err := a.store.Learn(ctx, at.id, l); err == nil && reply.Known {
+			a.note(time.Now(), at, &reply)
+		}
+	})
+}
+
+// Content implements [call.Admission].
+func (a *Admission) Content(ctx context.Context, now time.Time, t call.Ticket, used claude.Usage) {
+	a.memory.Content(ctx, now, t, used)
+	at := a.attempt(t)
+	if at == nil {
+		return
+	}
+	if t.Probe || at.ticket.Probe {
+		a.tell(at, func(ctx context.Context) { a.store.Content(ctx, at.id) })
+	}
+	if used.Input+used.CacheWrite+used.CacheRead == 0 {
+		return
+	}
+	views, far := at.actual(used)
+	if far {
+		a.tell(at, func(ctx context.Context) { _, _ = a.store.Learn(ctx, at.id, Lesson{Views: views}) }) // Settle tells it again
+	}
+}
+
+// actual is what an attempt is known to cost of input; far if that is so far
+// from what was reserved that it should not wait until the end.
+func (t *attempt) actual(used claude.Usage) (views [][]View, far bool) {
+	for i := range t.claim.Parts {
+		p := &t.claim.Parts[i]
+		n := p.Counts(used)
+		var vs []View
+		for _, k := range kindsOf(p) {
+			v := View{}
+			if k == limit.Input {
+				v.Actual, v.Known = n[k], true
+				off := n[k] - p.Asks[k].Cost
+				far = far || max(off, -off) > 0.02*p.Asks[k].Cost+100
+			}
+			vs = append(vs, v)
+		}
+		views = append(views, vs)
+	}
+	return views, far
+}
+
+// Settle implements [call.Admission]. It waits for the store only where a
+// retry is to be paid for.
+func (a *Admission) Settle(ctx context.Context, now time.Time, t call.Ticket, end call.End) call.Settled {
+	a.mu.Lock()
+	at := a.attempts[t.ID]
+	delete(a.attempts, t.ID)
+	a.mu.Unlock()
+	if at == nil {
+		return a.memory.Settle(ctx, now, t, end)
+	}
+	out := at.outcome(end)
+	told := make(chan Reply, 1)
+	a.tell(at, func(ctx context.Context) {
+		reply, _ := a.store.Settle(ctx, at.id, out) // it is told later if the store does not answer
+		if reply.Known {
+			a.note(time.Now(), at, &reply)
+		}
+		told <- reply
+	})
+	moved := false
+	if end.Retry {
+		reply := <-told // within twice the store's timeout: what is told before is bounded as well
+		end.Told = &call.Settled{Paid: reply.Paid, Counted: reply.Counted}
+		moved = reply.Moved
+	}
+	s := a.memory.Settle(ctx, now, t, end)
+	a.tint(&s.State, at.need)
+	s.State.Moved = s.State.Moved || moved
+	return s
+}
+
+// outcome says in the store's words how an attempt has ended.
+func (t *attempt) outcome(end call.End) Outcome {
+	e := call.LimitEnd(end)
+	out := Outcome{
+		Succeeded: end.Call == call.Succeeded, Failure: end.Verdict.Health == classify.Failure,
+		Continues: end.Call == call.Continues, Counted: t.need.Counted,
+		Lost:  end.Verdict.Reason == classify.ConnectionLost || end.Verdict.Reason == classify.StreamCut,
+		Retry: end.Retry, Price: end.Verdict.Price,
+	}
+	if end.Verdict.Purse == classify.ScopePurse {
+		out.Purse = ScopePurse
+	}
+	switch e.Outcome {
+	case limit.Kept:
+		out.Charge = Kept
+	case limit.Settled:
+		out.Charge = Settled
+	case limit.Broken:
+		out.Charge = Broken
+	case limit.Refunded:
+		out.Charge = Refunded
+	case limit.Refused:
+		out.Charge = Refunded
+		if !e.Credential {
+			out.Pause = e.RetryAfter
+		}
+	}
+	if e.Outcome != limit.Settled && e.Outcome != limit.Broken {
+		return out
+	}
+	for i := range t.claim.Parts {
+		n := t.claim.Parts[i].Counts(end.Usage)
+		out.Actual = append(out.Actual, Amounts{Requests: n[limit.Requests], Input: n[limit.Input], Output: n[limit.Output], Tokens: n[limit.Tokens]})
+	}
+	return out
+}
+
+// Leave implements [call.Admission].
+func (a *Admission) Leave(now time.Time, need call.Need, end call.CallEnd) {
+	a.mu.Lock()
+	at := a.booked[need.Call]
+	delete(a.booked, need.Call)
+	delete(a.places, need.Call)
+	if at != nil {
+		delete(a.attempts, at.ticket.ID)
+	}
+	a.mu.Unlock()
+	if at != nil {
+		a.tell(at, func(ctx context.Context) { _, _ = a.store.Settle(ctx, at.id, Outcome{Charge: Refunded}) })
+		a.memory.Drop(now, at.ticket)
+	}
+	a.memory.Leave(now, need, end)
+	gaveUp := end == call.GaveUp && !need.Counted
+	if !gaveUp && (!need.Paid || need.Price == 0) {
+		return
+	}
+	e := Ending{
+		Owner: ownerOf(need.Scope, a.organization(need.Scope)), Lane: laneOf(need.Key), Group: groupOf(need),
+		Purse: purseOf(need), GaveUp: end == call.GaveUp, Counted: need.Counted,
+	}
+	if need.Paid {
+		e.Price = need.Price
+	}
+	a.errand.Go(func() { a.store.Leave(context.WithoutCancel(a.ctx), e) })
+}
