@@ -116,16 +116,9 @@ func (m *Memory) Claim(now time.Time, t Ticket) (limit.Claim, bool) {
 	return m.book.Claim(now, f.grant.book)
 }
 
-// Heard is what those who share the limits have said about levels: for each part
-// of a claim, by kind, and how long it is paused.
-type Heard struct {
-	Levels [][4]limit.Heard
-	Paused []time.Duration
-}
-
 // Pass tells that an attempt may be sent; not that it is sent at once, if it
 // has been booked ahead: then others behind it wait as well.
-func (m *Memory) Pass(now time.Time, t Ticket, booked bool, heard Heard) {
+func (m *Memory) Pass(now time.Time, t Ticket, booked bool, n limit.News) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	f := m.flights[t.ID]
@@ -138,7 +131,7 @@ func (m *Memory) Pass(now time.Time, t Ticket, booked bool, heard Heard) {
 	if g.width = min(2*g.width, widest); booked {
 		g.width = 1
 	}
-	m.book.Hear(now, f.grant.book, heard.Levels, heard.Paused)
+	m.book.Hear(now, f.grant.book, n)
 	m.pumpFor(now, f.need)
 }
 
@@ -147,7 +140,7 @@ type Denial struct {
 	Reason HoldReason
 	Until  time.Time // when to ask again
 	Sooner bool      // something else than time may let it go before
-	Heard
+	News   limit.News
 }
 
 // Deny takes the turn back: the call waits again, in its old place. So do those
@@ -162,7 +155,7 @@ func (m *Memory) Deny(now time.Time, t Ticket, d Denial) Decision {
 	if least := now.Add(time.Millisecond); d.Until.Before(least) {
 		d.Until = least
 	}
-	m.book.Hear(now, f.grant.book, d.Levels, d.Paused)
+	m.book.Hear(now, f.grant.book, d.News)
 	delete(m.flights, t.ID)
 	f.landed = true
 	h := &holding{need: f.need, lane: f.lane, grant: f.grant}

@@ -132,7 +132,7 @@ func (a *Admission) Admit(ctx context.Context, now time.Time, need call.Need) ca
 func (a *Admission) grant(now time.Time, t *attempt, reply *Reply) call.Decision {
 	t.id, t.at = reply.ID, now.Add(reply.Wait)
 	t.ticket.Probe = t.ticket.Probe || reply.Probe
-	a.memory.Pass(now, t.ticket, reply.Wait > 0, t.heard(reply))
+	a.memory.Pass(now, t.ticket, reply.Wait > 0, t.news(reply))
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.places, t.need.Call)
@@ -162,7 +162,7 @@ func (a *Admission) redeem(now time.Time, id call.ID) (call.Decision, bool) {
 // denial says in the words of package call why the store does not let an
 // attempt go.
 func (a *Admission) denial(now time.Time, t *attempt, reply *Reply) call.Denial {
-	d := call.Denial{Until: now.Add(reply.Wait), Heard: t.heard(reply)}
+	d := call.Denial{Until: now.Add(reply.Wait), News: t.news(reply)}
 	if reply.Wait < 0 {
 		d.Until = now.Add(time.Hour) // never, as things are: the call's own deadline ends it
 	}

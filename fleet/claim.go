@@ -57,12 +57,13 @@ func groupsOf(c limit.Claim) []Group {
 	return groups
 }
 
-// heard is what a reply tells of levels. What this process's own share holds is
-// nobody's level.
-func (t *attempt) heard(r *Reply) (h call.Heard) {
+// news is what a reply tells. What this process's own share holds is nobody's
+// level.
+func (t *attempt) news(r *Reply) (n limit.News) {
 	if r.Local {
-		return h
+		return n
 	}
+	n.Sharers = r.Live
 	for i := range t.claim.Parts {
 		if i >= len(r.Groups) {
 			break
@@ -74,9 +75,9 @@ func (t *attempt) heard(r *Reply) (h call.Heard) {
 				levels[b.Kind-1] = limit.Heard{Limit: b.Limit, Depth: b.Depth, Level: b.Level}
 			}
 		}
-		h.Levels, h.Paused = append(h.Levels, levels), append(h.Paused, g.Paused)
+		n.Levels, n.Paused = append(n.Levels, levels), append(n.Paused, g.Paused)
 	}
-	return h
+	return n
 }
 
 // views is what an answer has shown, in the order of the request.

@@ -154,7 +154,7 @@ func (b *Book) group(t tick, k groupKey, s *scope, model string) *group {
 	if g, ok := b.groups.get(k); ok {
 		return g
 	}
-	g := &group{open: slowStart, grown: t, reads: claude.CountsCacheReads(model)}
+	g := &group{open: b.begins(), grown: t, reads: claude.CountsCacheReads(model)}
 	for i := range g.buckets {
 		g.buckets[i].at = t
 	}

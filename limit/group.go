@@ -45,6 +45,7 @@ type group struct {
 	silent bool // answers come without limits: there are none
 	sure   bool // some limit is known
 	open   int  // may be in flight
+	shared bool // it is known by how many
 	grown  tick
 }
 

@@ -93,20 +93,38 @@ func (b *bucket) cap() float64 {
 	return b.told[API]
 }
 
-// Hear takes over what those who keep the levels have said about the buckets of
-// a reservation: by part of its claim, and kind.
-func (b *Book) Hear(now time.Time, id ID, heard [][kinds]Heard, paused []time.Duration) {
+// begins is how many may be in flight to a group of which nothing is known. Of
+// many who share it each begins with one, until it has heard how many they are.
+func (b *Book) begins() int {
+	if b.cfg.Shared {
+		return 1
+	}
+	return slowStart
+}
+
+// News is what those who keep the levels have said about a reservation.
+type News struct {
+	Levels  [][kinds]Heard  // by part of its claim, and kind
+	Paused  []time.Duration // by part: nobody is sent before
+	Sharers int             // how many processes share the limits; 0 is not known
+}
+
+// Hear takes over news.
+func (b *Book) Hear(now time.Time, id ID, n News) {
 	r := b.reservation(id)
 	if r == nil {
 		return
 	}
 	t := b.tick(now)
 	for i, g := range r.groups {
-		if g == nil || i >= len(heard) {
+		if g == nil || i >= len(n.Levels) {
 			break
 		}
 		g = g.final()
-		for k, h := range heard[i] {
+		if n.Sharers > 0 && !g.shared {
+			g.shared, g.open = true, max(g.open, slowStart/n.Sharers)
+		}
+		for k, h := range n.Levels[i] {
 			if h.Limit <= 0 {
 				continue
 			}
@@ -118,8 +136,8 @@ func (b *Book) Hear(now time.Time, id ID, heard [][kinds]Heard, paused []time.Du
 			u.depth, u.level = h.Depth, h.Level
 			u.trim()
 		}
-		if i < len(paused) && paused[i] > 0 {
-			g.paused = max(g.paused, t+min(paused[i], longestPause))
+		if i < len(n.Paused) && n.Paused[i] > 0 {
+			g.paused = max(g.paused, t+min(n.Paused[i], longestPause))
 		}
 		g.check()
 	}
