@@ -72,11 +72,11 @@ type Memory struct {
 	lines     map[string]*line // by group, while calls of it wait
 	poor      int              // of held, wait for the budget
 	lastID    uint64
-	fast      bool   // some call has asked for fast mode
+	fast      bool // some call has asked for fast mode
 	gates     map[gateKey]*gate
 	shuts     map[string]block // by strand, of the breaker of those who share the limits
-	laneCount uint64 // ever made
-	newLimits bool   // the book is to be told of the configuration
+	laneCount uint64           // ever made
+	newLimits bool             // the book is to be told of the configuration
 }
 
 // flight is one attempt that has been admitted and not yet settled.
@@ -114,7 +114,7 @@ type grant struct {
 	book   limit.ID
 	slot   concurrency.Slot
 	ticket breaker.Ticket
-	free   bool // what the breaker lets out one by one needs no paying
+	free   bool  // what the breaker lets out one by one needs no paying
 	gate   *gate // that counts it as asking; nil if nobody else is asked, or has answered
 }
 

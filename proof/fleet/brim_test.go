@@ -16,6 +16,11 @@ func TestBrim(t *testing.T) {
 	m := s.measure(0, brimFor)
 	shares := each(len(s.nodes), all, 0, brimFor)
 	t.Log(m.refusedAt)
+	perSecond := make([]int, int(brimFor.Seconds())+1)
+	for _, at := range m.counted {
+		perSecond[int(at.Seconds())]++
+	}
+	t.Log(perSecond)
 	t.Logf("%v; used %.1f %%, %.1f beyond a window, Jain %.4f of %v", m, 100*m.used(limit, brimFor), m.beyond(limit), jain(shares), shares)
 	for i, n := range s.nodes {
 		if i < 2 {

@@ -1,0 +1,36 @@
+package fleet
+
+import (
+	"testing"
+
+	"github.com/alicebob/miniredis/v2"
+
+	"github.com/evenkeel-dev/evenkeel/call"
+	"github.com/evenkeel-dev/evenkeel/call/calltest"
+	"github.com/evenkeel-dev/evenkeel/fleet/servertest"
+)
+
+// newAdmission returns one of a process of its own.
+func newAdmission(t *testing.T, url string, c calltest.Config) *Admission {
+	t.Helper()
+	s := newStore(t, Options{URL: url, Policy: Policy{
+		MinCalls: c.Breaker.MinCalls, ProbeEvery: c.Breaker.ProbeEvery, Probes: c.Breaker.Probes, Ramp: c.Breaker.Ramp,
+		OpenFor: c.Breaker.OpenFor, Budget: c.Budget,
+	}})
+	a := NewAdmission(s, call.MemoryConfig{Breaker: c.Breaker, Limits: c.Limits, QueueDepth: c.Depth})
+	t.Cleanup(func() { _ = a.Close() })
+	return a
+}
+
+func TestAdmission_conforms(t *testing.T) {
+	t.Run("miniredis", func(t *testing.T) {
+		m := miniredis.RunT(t)
+		calltest.Run(t, func(t *testing.T, c calltest.Config) call.Admission { return newAdmission(t, "redis://"+m.Addr(), c) })
+	})
+	for _, kind := range servertest.Kinds() {
+		t.Run(string(kind), func(t *testing.T) {
+			s := servertest.Single(t, kind)
+			calltest.Run(t, func(t *testing.T, c calltest.Config) call.Admission { return newAdmission(t, "redis://"+s.Addr, c) })
+		})
+	}
+}
