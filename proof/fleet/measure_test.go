@@ -50,6 +50,17 @@ func (m measure) used(l sim.Limit, took time.Duration) float64 {
 	return float64(len(m.counted)) / (float64(l.RPM) / 60 * (took + l.Burst).Seconds())
 }
 
+// rate is how many a second were counted.
+func (m measure) rate(took time.Duration) float64 { return float64(len(m.counted)) / took.Seconds() }
+
+func (m measure) perSecond(took time.Duration) []int {
+	n := make([]int, int(took.Seconds())+1)
+	for _, at := range m.counted {
+		n[int(at.Seconds())]++
+	}
+	return n
+}
+
 // beyond is by how many requests the fullest window of any length exceeds burst
 // and rate; below 0 if none does.
 func (m measure) beyond(l sim.Limit) float64 {

@@ -4,4 +4,20 @@ package fleet
 
 import "time"
 
-const brimFor = 20 * time.Second
+// How long, and what is asked of so short a time: of the first seconds much is
+// spent finding out what the limit is.
+const (
+	brimFor     = 15 * time.Second
+	brimUsed    = 0.93
+	brimRefused = 0.01
+	brimJain    = 0.95
+
+	settled  = 4 * time.Second
+	goneFor  = 6 * time.Second
+	backFor  = 10 * time.Second
+	backIn   = 7 * time.Second // of looks every five seconds, and a little
+	backRate = 0.85
+
+	probeEvery = 2 * time.Second
+	downFor    = 5 * time.Second
+)

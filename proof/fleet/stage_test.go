@@ -23,6 +23,7 @@ import (
 type stage struct {
 	api   *sim.Server
 	redis *servertest.Server
+	wire  *wire // to redis
 	nodes []*node
 	start time.Time
 }
@@ -53,10 +54,11 @@ func (n *node) said() string {
 func newStage(t *testing.T, nodes int, cfg sim.Config, settings ...string) *stage {
 	t.Helper()
 	s := &stage{redis: servertest.Single(t, servertest.Redis), api: sim.NewServer(cfg)}
+	s.wire = newWire(t, s.redis.Addr)
 	t.Cleanup(s.api.Close)
 	settings = append([]string{
-		"EVENKEEL_STORE_KIND=redis", "EVENKEEL_STORE_REDIS_URL=redis://" + s.redis.Addr, "EVENKEEL_UPSTREAM_URL=" + s.api.URL,
-		"EVENKEEL_DRAIN_DELAY=0s", "EVENKEEL_DRAIN_GRACE=1s", "EVENKEEL_STORE_REDIS_EXPECTED_INSTANCES=" + fmt.Sprint(nodes),
+		"EVENKEEL_STORE_KIND=redis", "EVENKEEL_STORE_REDIS_URL=redis://" + s.wire.addr, "EVENKEEL_UPSTREAM_URL=" + s.api.URL,
+		"EVENKEEL_DRAIN_DELAY=0s", "EVENKEEL_DRAIN_GRACE=1s",
 	}, settings...)
 	for range nodes {
 		s.nodes = append(s.nodes, startNode(t, settings))
@@ -69,7 +71,7 @@ func startNode(t *testing.T, settings []string) *node {
 	t.Helper()
 	front, admin := servertest.FreeAddr(t), servertest.FreeAddr(t)
 	n := &node{url: "http://" + front, admin: "http://" + admin, ended: make(chan struct{})}
-	n.cmd = exec.Command(binary.Path(t), "serve", "--listen", front, "--admin", admin, "--log-level", "error", "--log-format", "json")
+	n.cmd = exec.Command(binary.Plain(t), "serve", "--listen", front, "--admin", admin, "--log-level", "error", "--log-format", "json")
 	n.cmd.Env = append([]string{"PATH=/usr/bin:/bin", "HOME=" + t.TempDir()}, settings...)
 	n.cmd.Stdout, n.cmd.Stderr = n, n
 	if err := n.cmd.Start(); err != nil {
@@ -196,7 +198,7 @@ type state struct {
 		Processes int
 		Alone     int `json:"decided_alone"`
 	}
-	Breakers []struct{ State string }
+	Breakers []struct{ Path, State string }
 }
 
 func (n *node) state(t *testing.T) (s state) {
