@@ -28,8 +28,9 @@ bench: ## run and print every benchmark (BENCH=pattern, ARGS="-count 10")
 
 prove: ## fuzz every target (1m, some longer; FUZZTIME=10s), then the long proofs in real time
 	@scripts/setup clients
+	@scripts/setup servers
 	@scripts/each-func fuzz $(if $(FUZZTIME),-fuzztime $(FUZZTIME))
-	@scripts/each-test -C proof -p 1 -tags prove -count 1 -timeout 2h -v $(TESTFLAGS)
+	@scripts/each-test -C proof -C fleet -p 1 -tags prove -count 1 -timeout 2h -v $(TESTFLAGS)
 
 format: ## write the Go files as check wants them
 	@scripts/setup tools

@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -80,10 +81,13 @@ func parseWake(text string) (w Wake, ok bool) {
 	return Wake{Owner: owner, Lane: lane, State: BreakerState(at), Epoch: uint64(epoch)}, true
 }
 
+// attendEvery is how often it is looked whether anything is due.
+const attendEvery = 250 * time.Millisecond
+
 // attend does what goes on behind the calls: it looks whether a store that has
 // gone is back, tells it what it has missed, and that this process lives.
 func (s *Store) attend(ctx context.Context) {
-	tick := time.NewTicker(250 * time.Millisecond)
+	tick := time.NewTicker(attendEvery)
 	defer tick.Stop()
 	inspect := time.Now()
 	s.greet(ctx)
@@ -97,15 +101,22 @@ func (s *Store) attend(ctx context.Context) {
 		if s.hashes.unsure() {
 			s.fetchSalt(ctx)
 		}
-		s.revive(ctx, now)
-		s.beat(ctx, now)
-		s.deliver(ctx, now)
-		s.sweep(now)
+		s.round(ctx, now)
 		if !now.Before(inspect) {
 			inspect = now.Add(time.Minute)
 			s.inspect(ctx)
 		}
 	}
+}
+
+// round looks, tells and forgets once.
+func (s *Store) round(ctx context.Context, now time.Time) {
+	late := s.late() // before the bills: what is refunded there has to be in one
+	s.revive(ctx, now)
+	s.reconcile(ctx, now)
+	s.beat(ctx, now)
+	s.deliver(ctx, now, late)
+	s.sweep(now)
 }
 
 // greet connects, with more patience than a call has, so that the first calls
@@ -148,7 +159,7 @@ func (s *Store) reviveOne(ctx context.Context, now time.Time, g *guard, owner st
 		memos = []*memo{{owner: "-", req: &Request{Owner: "-", Lane: "-", Groups: []Group{{Name: "-"}}}}}
 	}
 	// Of the server, an error about somebody's key is an answer.
-	if err := s.look(ctx, memos[0], "", nil); err != nil && (owner != "" || !causeOf(err).ofKeys()) {
+	if err := s.look(ctx, memos[0], nil); err != nil && (owner != "" || !causeOf(err).ofKeys()) {
 		s.mu.Lock()
 		g.retry = now.Add(retryEvery)
 		s.mu.Unlock()
@@ -156,41 +167,46 @@ func (s *Store) reviveOne(ctx context.Context, now time.Time, g *guard, owner st
 		return
 	}
 	// What was used meanwhile is charged before anybody asks the store again.
-	// The charge has an ID: told twice, it counts once.
-	done := map[string]bool{}
-	for _, m := range memos {
+	if !s.reckon(ctx, now, memos, true) {
 		s.mu.Lock()
-		var used [][]float64
-		if m.local {
-			used = s.alone.usedShare(s.since(now), now, m, done)
-		}
+		g.retry = now.Add(retryEvery / 4)
 		s.mu.Unlock()
-		if used == nil {
-			continue
-		}
-		if err := s.look(ctx, m, g.charge(m), used); err != nil && !causeOf(err).ofKeys() {
-			s.mu.Lock()
-			g.retry = now.Add(retryEvery / 5)
-			s.mu.Unlock()
-			return
-		}
+		return
 	}
 	s.mu.Lock()
 	downFor := time.Since(g.since)
-	for _, m := range memos {
-		if m.local {
-			s.alone.forget(m.owner)
-			m.local = false
-		}
-	}
-	if owner == "" {
+	if until := time.Now().Add(settleFor); owner == "" {
 		s.server.up()
+		s.heldAll = until
 	} else {
 		delete(s.owners, owner)
+		s.held[owner] = until
 	}
 	s.mu.Unlock()
 	s.o.Log.LogAttrs(ctx, slog.LevelInfo, "store answers again", slog.Duration("down_for", downFor))
 	s.wake(Wake{All: true})
+}
+
+// reconcile tells the store what was granted without it, where it is asked
+// again, or still; and ends the shares that are needed no more.
+func (s *Store) reconcile(ctx context.Context, now time.Time) {
+	for owner, memos := range s.owing() {
+		if !s.reckon(ctx, now, memos, false) {
+			continue
+		}
+		s.mu.Lock()
+		ends := !now.Before(s.heldUntil(owner))
+		for _, m := range memos {
+			ends = ends && now.Sub(m.alone) >= quiet
+		}
+		if ends {
+			closed := s.alone.endShare(s.since(now), owner)
+			for _, m := range memos {
+				m.local, m.account = false, !closed
+			}
+		}
+		s.mu.Unlock()
+	}
 }
 
 // memosOf lists what is remembered of an owner, or of all.
@@ -206,17 +222,12 @@ func (s *Store) memosOf(owner string) (list []*memo) {
 	return list
 }
 
-// look asks for the state of what a memo is about, and with an ID charges what
-// was used.
-func (s *Store) look(ctx context.Context, m *memo, charge ID, used [][]float64) error {
+// look asks for the state of what a memo is about, and tells a bill.
+func (s *Store) look(ctx context.Context, m *memo, b *bill) error {
 	s.mu.Lock()
-	req, state, known := m.req, m.state, m.known
+	req := m.req
 	s.mu.Unlock()
-	g := &glimpse{Request: req, instance: s.instance, id: charge, used: used}
-	g.charge = charge != "" && known && len(state.Groups) == len(req.Groups)
-	for _, v := range state.Groups {
-		g.born = append(g.born, v.born)
-	}
+	g := &glimpse{Request: req, instance: s.instance, bill: b}
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
 	reply, err := s.shared.look(ctx, 0, g)
@@ -227,12 +238,13 @@ func (s *Store) look(ctx context.Context, m *memo, charge ID, used [][]float64) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m.touched = now
+	m.count(now, reply.Live)
 	for i := range reply.Groups {
 		if reply.Groups[i].born == 0 {
 			return nil // forgotten: what is remembered is worth more
 		}
 	}
-	if known && !m.local {
+	if m.known && !m.local {
 		m.at, m.state = now, reply.State
 	}
 	return nil
@@ -251,22 +263,28 @@ func (s *Store) beat(ctx context.Context, now time.Time) {
 	}
 	s.mu.Unlock()
 	for _, m := range idle {
-		if err := s.look(ctx, m, "", nil); err != nil {
+		if err := s.look(ctx, m, nil); err != nil {
 			s.weigh(ctx, now, m.owner, err)
 			return
 		}
 	}
 }
 
-// deliver tells the store of ends that it has missed.
-func (s *Store) deliver(ctx context.Context, now time.Time) {
+// late takes the ends that the store has missed.
+func (s *Store) late() (batch []*settlement) {
 	s.mu.Lock()
-	if s.server.down || len(s.pending) == 0 {
-		s.mu.Unlock()
-		return
+	defer s.mu.Unlock()
+	batch, s.pending = s.pending, nil
+	return batch
+}
+
+// deliver tells the store of ends that it has missed, or keeps them.
+func (s *Store) deliver(ctx context.Context, now time.Time, batch []*settlement) {
+	s.mu.Lock()
+	if s.server.down {
+		s.pending = append(batch, s.pending...)
+		batch = nil
 	}
-	batch := s.pending
-	s.pending = nil
 	s.mu.Unlock()
 	for i, t := range batch {
 		within, cancel := context.WithTimeout(ctx, s.o.Timeout)
@@ -299,8 +317,9 @@ func (s *Store) sweep(now time.Time) {
 			delete(s.open, id)
 		}
 	}
+	maps.DeleteFunc(s.held, func(_ string, until time.Time) bool { return now.After(until) })
 	for key, m := range s.memos {
-		if now.Sub(m.used) > openFor && !m.local {
+		if now.Sub(m.used) > openFor && !m.account {
 			delete(s.memos, key)
 		}
 	}

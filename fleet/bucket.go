@@ -35,6 +35,7 @@ type bucket struct {
 	depth   float64 // seconds of rate that it holds
 	charged float64 // at once, ever; what was given back included
 	seen    float64 // what was charged before has been seen by an answer that set the level
+	drawn   float64 // of the local share: what was granted from it and the store has not been told; see account.go
 }
 
 func (b *bucket) limited() float64 {
@@ -55,6 +56,8 @@ type group struct {
 	pace, promised             float64
 	flows                      map[ID]flow
 	buckets                    map[Kind]*bucket
+
+	told float64 // of the local share: when the last bill was made
 }
 
 func (g *group) clone() *group {
@@ -69,10 +72,13 @@ func (g *group) clone() *group {
 
 // flow is output that is being produced. It ends when all of it must be
 // there, so that one whose process has died ends as any other.
-type flow struct{ n, pace, start, end float64 }
+type flow struct {
+	n, pace, start, end float64
+	mirror              bool
+}
 
 func newFlow(n, pace, start float64) flow {
-	return flow{n, pace, start, start + math.Ceil(n/pace*second)}
+	return flow{n: n, pace: pace, start: start, end: start + math.Ceil(n/pace*second)}
 }
 
 // run lets output be produced up to now, and returns how much was.
@@ -82,6 +88,9 @@ func (g *group) run(now float64, b *bucket) float64 {
 	}
 	used := g.pace * (now - b.at) / second
 	for id, f := range g.flows {
+		if !f.mirror {
+			b.drawn += f.pace * max(0, min(now, f.end)-max(b.at, f.start)) / second
+		}
 		if f.end <= now {
 			used -= f.pace * (now - max(f.end, b.at)) / second
 			g.pace = max(0, g.pace-f.pace)

@@ -77,7 +77,7 @@ type history struct {
 	last   *acquisition
 	what   string
 
-	charges int
+	bills int
 }
 
 func (h *history) draw() func(engine) (Reply, error) {
@@ -109,22 +109,33 @@ func (h *history) draw() func(engine) (Reply, error) {
 		h.what = fmt.Sprintf("learn %s %+v", l.id, *l.Lesson)
 		return func(e engine) (Reply, error) { return e.learn(t.Context(), now, l) }
 	default:
-		g := &glimpse{Request: h.request(), instance: "b", charge: rapid.Bool().Draw(t, "charge"), id: h.unique()}
+		g := &glimpse{Request: h.request(), instance: "b"}
 		h.what = "look"
-		for i := range g.Groups {
-			g.born = append(g.born, now)
-			g.used = append(g.used, nil)
-			for range g.Groups[i].Buckets {
-				g.used[i] = append(g.used[i], 10)
-			}
+		if rapid.Bool().Draw(t, "charge") {
+			g.bill = h.bill(g.Request)
 		}
 		return func(e engine) (Reply, error) { return e.look(t.Context(), now, g) }
 	}
 }
 
-func (h *history) unique() ID {
-	h.charges++
-	return ID(fmt.Sprintf("c%d", h.charges))
+// bill draws what a process has used: of a share that began before the group
+// was born, or after; now and then one that has been told already.
+func (h *history) bill(r *Request) *bill {
+	t := h.t
+	h.bills += rapid.IntRange(0, 1).Draw(t, "new bill")
+	b := &bill{id: ID(fmt.Sprintf("c%s%d", h.owner, h.bills))}
+	ran := float64(rapid.SampledFrom([]int{0, 2, 200}).Draw(t, "ran")) * second
+	for _, g := range r.Groups {
+		var all []entry
+		for range g.Buckets {
+			all = append(all, entry{
+				used: float64(rapid.IntRange(-20, 50).Draw(t, "used")), left: float64(rapid.IntRange(-5, 5).Draw(t, "left")),
+				rate: float64(rapid.IntRange(0, 3).Draw(t, "share")), ran: ran,
+			})
+		}
+		b.entries = append(b.entries, all)
+	}
+	return b
 }
 
 func (h *history) note(r Reply) {

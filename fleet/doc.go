@@ -52,14 +52,31 @@
 //
 //	shared ── five errors in a row, of 50 ms each at most ──▶ local
 //	   ▲                                                        │
-//	   └── what was used is charged ◀── a look answers ◀── 5 s ─┘
+//	   │                                                     1 s, again
+//	   │                                                        ▼
+//	   └── 2.5 s ── held by both ◀── a bill ◀── a look answers ─┘
 //
 // While the store does not answer a process decides by itself, at once, with
 // its share: 0.8 of the rate by the number of processes last seen, beginning at
 // the level last seen by that number. Breaker and budget begin as they were
-// last seen. What it grants so is charged to the store when that is back. Ends
-// the store has missed are told to it then. Calls are never blocked by it, and
-// never unlimited where a limit was known. [Store.Health] says what is wrong.
+// last seen. What it grants so, in an outage or for a single answer that is
+// lost, it bills to the store when that answers. Ends the store has missed are
+// told to it then. Calls are never blocked by it, and never unlimited where a
+// limit was known. [Store.Health] says what is wrong.
+//
+// Across all of that, in every window the fleet is granted at most what the
+// bucket holds when full, and what refills, and
+//
+//   - what was on its way to the store, for each process, when that went: it is
+//     granted by the share, and billed within moments;
+//   - what the others were granted between the last answer that a process has
+//     had and the outage, by the number of processes: of a fleet that takes all
+//     it gets that is nothing, for the level it has heard of was empty.
+//
+// Account.go says how. Not covered is a process that alone cannot reach the
+// store: the others hear nothing of its share, and take all. Nor is one that
+// had no call during the outage and takes much within the second and a half in
+// which the others come back: it is held by the store alone.
 //
 // The scripts are in lua; the same rules in plain Go, in bucket.go, lane.go,
 // memory.go, ending.go and learning.go, are the local share and what the

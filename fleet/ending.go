@@ -97,6 +97,7 @@ func (s *sight) correct(t *settlement, r *reservation, i, j int, g *group, b *bu
 		actual = max(actual, min(h.n, h.pace*ran))
 	}
 	if b.kind != Output {
+		b.draw(r, actual-h.n)
 		if b.rate() > 0 && r.start >= b.seen {
 			b.level = min(b.size(), b.level+h.n-actual)
 		}
@@ -108,6 +109,7 @@ func (s *sight) correct(t *settlement, r *reservation, i, j int, g *group, b *bu
 			delete(g.flows, t.id)
 			g.tidy()
 		}
+		b.draw(r, actual-was)
 		if b.seen > r.start && ran > 0 {
 			unseen = (s.now - b.seen) / second / ran
 		}

@@ -18,6 +18,7 @@ type acquisition struct {
 	instance string
 	touch    bool     // say that this process lives, and that the keys are in use
 	hints    [][]hint // what is known of groups that may have been forgotten; nil to be asked for it
+	mirror   bool     // of the local share: the store is charged as well
 }
 
 // hint is what a process remembers of a bucket. The zero hint is nothing.
@@ -98,8 +99,5 @@ func (l *lesson) view(i, j int) View {
 type glimpse struct {
 	*Request
 	instance string
-	charge   bool // take what was used locally, once for an id
-	id       ID
-	born     []float64   // of the groups, as they were known
-	used     [][]float64 // of each bucket
+	bill     *bill // what was used locally, taken once; nil is nothing
 }

@@ -1,15 +1,12 @@
 package fleet
 
-import (
-	"crypto/rand"
-	"time"
-)
+import "time"
 
 // A guard keeps calls from a store that fails: after five errors in a row
-// nobody asks it for five seconds, and then somebody does who is no call.
+// nobody asks it, but every second somebody looks who is no call.
 //
 //	up ── five errors in a row ──► down ── a look in the background ──► up
-//	                                └─ fails: again in five seconds ─┘
+//	                                └─ fails: again in a second ─┘
 //
 // There is one for the server, and one for each owner, because an owner may be
 // in a part of a Cluster that is gone, or have a key of the wrong type.
@@ -20,12 +17,20 @@ type guard struct {
 	retry  time.Time // when to look
 	cause  Cause     // of the last error
 	text   string    // and its words
-	id     ID        // of this time down
 }
 
 const (
 	errorsToTrip = 5
-	retryEvery   = 5 * time.Second
+	// retryEvery is short so that all processes are back soon after each
+	// other: a look costs a server that is there one script.
+	retryEvery = time.Second
+	// settleFor is how long a process that is back is held by its share as well:
+	// as long as another may need to be back too, though its first look should
+	// have failed.
+	settleFor = 2*retryEvery + 500*time.Millisecond
+	// quiet is for how long the share must not have been asked before it ends,
+	// so that errors now and then do not each begin a new one.
+	quiet = time.Second
 )
 
 // fail notes an error, and reports whether it was one too many.
@@ -35,7 +40,7 @@ func (g *guard) fail(now time.Time, err error) bool {
 	if g.down || g.errors < errorsToTrip {
 		return false
 	}
-	g.down, g.since, g.retry, g.id = true, now, now.Add(retryEvery), ID(rand.Text()[:16])
+	g.down, g.since, g.retry = true, now, now.Add(retryEvery)
 	return true
 }
 
@@ -44,9 +49,6 @@ func (g *guard) succeed() { g.errors = 0 }
 
 // up lets calls ask again.
 func (g *guard) up() { *g = guard{} }
-
-// charge is the ID under which what was used while it was down is charged.
-func (g *guard) charge(m *memo) ID { return g.id + ":" + ID(clean(m.key)) }
 
 // due reports whether somebody should look.
 func (g *guard) due(now time.Time) bool { return g.down && !now.Before(g.retry) }

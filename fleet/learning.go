@@ -44,6 +44,7 @@ func (s *sight) teach(t *lesson, r *reservation, i, j int, g *group, b *bucket, 
 	g.refill(s.now, b)
 	v := t.view(i, j)
 	if ours && v.Known && b.kind != Output {
+		b.draw(r, v.Actual-h.n)
 		if b.rate() > 0 && r.start >= b.seen {
 			b.level = min(b.size(), b.level+h.n-v.Actual)
 		}
@@ -117,17 +118,22 @@ func (m *memory) look(_ context.Context, now float64, t *glimpse) (Reply, error)
 	defer m.mu.Unlock()
 	s := m.see(now, t.Request)
 	s.l.tick(s.now)
+	charge := t.bill != nil && !m.billed[t.bill.id]
+	if charge {
+		m.billed[t.bill.id] = true
+	}
 	s.each(func(i, j int, g *group, b *bucket) {
 		if g.born == 0 {
 			return
 		}
 		g.refill(s.now, b)
-		if t.charge && g.born == t.born[i] && b.rate() > 0 {
-			b.level = max(b.level-t.used[i][j], min(b.level, -b.size()))
+		if charge && b.rate() > 0 {
+			take := t.bill.of(i, j).take(s.now - g.born)
+			b.level = min(b.size(), max(b.level-take, min(b.level, -b.size())))
 		}
 	})
 	s.beat(t.instance)
-	if !t.charge {
+	if !charge {
 		defer s.restore()
 	}
 	return s.reply(Reply{Known: true}), nil

@@ -10,6 +10,7 @@ type memory struct {
 	mu     sync.Mutex // guards all below
 	p      policy
 	owners map[string]*owner
+	billed map[ID]bool
 }
 
 // owner is all that one hash tag holds.
@@ -26,12 +27,15 @@ type reservation struct {
 	purse                              Purse
 	told                               bool // the probe's result
 	foreign                            bool // the store has charged it: nothing is held here
+	mirror                             bool // the store has charged it too: held here, and not drawn
 	held                               [][]holding
 }
 
 type holding struct{ n, before, pace float64 }
 
-func newMemory(p policy) *memory { return &memory{p: p, owners: map[string]*owner{}} }
+func newMemory(p policy) *memory {
+	return &memory{p: p, owners: map[string]*owner{}, billed: map[ID]bool{}}
+}
 
 func (m *memory) owner(name string) *owner {
 	o := m.owners[name]
@@ -210,7 +214,7 @@ func (s *sight) decide(a *acquisition) (r Reply, again bool) {
 	if held := s.o.open[a.id]; held != nil { // sent twice: charged once
 		return s.reply(Reply{ID: a.id, Probe: held.lease != 0}), true
 	}
-	v := &reservation{start: now, epoch: l.epoch, price: price, income: income, purse: a.Purse}
+	v := &reservation{start: now, epoch: l.epoch, price: price, income: income, purse: a.Purse, mirror: a.mirror}
 	if probe {
 		v.lease = l.newLease(now)
 	}
@@ -260,13 +264,16 @@ func (s *sight) charge(id ID, r *reservation) {
 		r.held[i][j] = h
 		if h.pace > 0 {
 			if n > 0 {
-				g.flows[id] = newFlow(n, pace, s.now)
+				f := newFlow(n, pace, s.now)
+				f.mirror = r.mirror
+				g.flows[id] = f
 				g.pace += pace
 				g.promised += n
 			}
 			return
 		}
 		b.charged += n
+		b.draw(r, n)
 		if b.rate() > 0 {
 			b.level -= n
 		}

@@ -186,24 +186,20 @@ func (s *scripted) look(ctx context.Context, now float64, t *glimpse) (Reply, er
 	v := make(args, 0, 40)
 	v.now(now)
 	v.str(t.instance)
-	v.flag(t.charge)
+	id := ID("none")
+	if t.bill != nil {
+		id = t.bill.id
+	}
+	v.flag(t.bill != nil)
 	v.num(float64(len(t.Groups)))
 	for i, g := range t.Groups {
-		born := 0.0
-		if t.charge {
-			born = t.born[i]
-		}
-		v.str(strconv.FormatFloat(born, 'f', 0, 64))
 		v.num(float64(len(g.Buckets)))
 		for j, b := range g.Buckets {
-			used := 0.0
-			if t.charge {
-				used = t.used[i][j]
-			}
-			v.num(float64(b.Kind), used)
+			e := t.bill.of(i, j)
+			v.num(float64(b.Kind), e.used, e.left, e.rate, e.ran)
 		}
 	}
-	return s.run(ctx, s.looking, t.Request, "charge:"+t.id, v)
+	return s.run(ctx, s.looking, t.Request, "charge:"+id, v)
 }
 
 // run asks once. A script that the server has forgotten, after a restart, a

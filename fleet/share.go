@@ -22,8 +22,16 @@ type memo struct {
 	touched time.Time // when the store was last told that this process lives
 	state   State
 	known   bool // state is of the store
-	local   bool // the share has been started
-	n       float64
+	live    float64
+	fewer   time.Time // since when the store has told of fewer than live
+
+	// Of the local share; see account.go.
+	local   bool      // it has been started
+	n       float64   // the number of shares
+	begun   time.Time // when
+	alone   time.Time // when it was last asked for want of the store
+	account bool      // there is something to tell, or will be
+	bill    *bill     // that has not been answered
 }
 
 // memoKey names a request's groups and lane.
@@ -39,14 +47,6 @@ func memoKey(r *Request) string {
 	return b.String()
 }
 
-// level is what a bucket holds by now, if nobody has used it.
-func (m *memo) level(b BucketState, now time.Time) float64 {
-	if b.Rate() == 0 {
-		return 0
-	}
-	return min(b.Size(), b.Level+b.Rate()*max(0, now.Sub(m.at).Seconds()))
-}
-
 // bucket is what was last seen of a bucket.
 func (m *memo) bucket(i, j int) (BucketState, bool) {
 	if !m.known || i >= len(m.state.Groups) || j >= len(m.state.Groups[i].Buckets) {
@@ -55,16 +55,20 @@ func (m *memo) bucket(i, j int) (BucketState, bool) {
 	return m.state.Groups[i].Buckets[j], true
 }
 
-// hints tell a store that has forgotten a group what it was like.
-func (m *memo) hints(r *Request, now time.Time) [][]hint {
-	all := make([][]hint, len(r.Groups))
+// hints tell a store that has forgotten a group what it was like. Of the level
+// that is this process's part: the others' may be in use.
+func (m *memo) hints(r *Request, expected int) [][]hint {
+	all, n := make([][]hint, len(r.Groups)), m.n
+	if !m.local {
+		n = m.shares(expected)
+	}
 	for i, g := range r.Groups {
 		all[i] = make([]hint, len(g.Buckets))
 		for j := range g.Buckets {
 			if b, ok := m.bucket(i, j); ok && b.Rate() > 0 {
-				all[i][j] = hint{limit: b.Limit, depth: b.Depth, level: m.level(b, now), levelled: true}
+				all[i][j] = hint{limit: b.Limit, depth: b.Depth, level: b.Level / n, levelled: true}
 			} else if b := g.Buckets[j]; b.Limit > 0 {
-				all[i][j] = hint{limit: b.Limit, depth: b.Depth, level: b.Level, levelled: true}
+				all[i][j] = hint{limit: b.Limit, depth: b.Depth, level: b.Level / n, levelled: true}
 			}
 		}
 	}
@@ -72,7 +76,21 @@ func (m *memo) hints(r *Request, now time.Time) [][]hint {
 }
 
 // shares is how many processes the limits are divided by.
-func (m *memo) shares(expected int) float64 { return float64(max(m.state.Live, expected, 1)) }
+func (m *memo) shares(expected int) float64 { return max(m.live, float64(max(expected, 1))) }
+
+// count takes over how many processes the store knows of. Fewer are believed
+// when it has said so for as long as a sign of life counts: a store that comes
+// back has heard of nobody yet.
+func (m *memo) count(now time.Time, live int) {
+	switch n := float64(live); {
+	case n >= m.live:
+		m.live, m.fewer = n, time.Time{}
+	case m.fewer.IsZero():
+		m.fewer = now
+	case now.Sub(m.fewer) >= 3*beatEvery*time.Microsecond:
+		m.live, m.fewer = n, time.Time{}
+	}
+}
 
 // scaled is a request to the share of this process.
 func (m *memo) scaled(r *Request) *Request {
@@ -91,17 +109,18 @@ func (m *memo) scaled(r *Request) *Request {
 }
 
 // startShare starts this process's share where the store's levels were last
-// seen, divided by the number of processes. The part of the rate is smaller,
-// what a full bucket holds is not.
-func (m *memory) startShare(now float64, at time.Time, r *Request, mo *memo) {
+// seen, divided by the number of processes, less what it has not heard of. The
+// part of the rate is smaller, what a full bucket holds is not. A group that
+// has begun since, for another lane, goes on.
+func (m *memory) startShare(now, seenAt float64, at time.Time, r *Request, mo *memo) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.see(now, r)
 	for i, g := range s.groups {
-		if g.born > 0 {
+		if g.born > 0 && g.born >= seenAt {
 			continue
 		}
-		g.born = s.now
+		g.born, g.told = s.now, s.now
 		if mo.known && i < len(mo.state.Groups) {
 			g.paused = s.now + max(0, micros(mo.state.Groups[i].Paused-at.Sub(mo.at)))
 			g.spent = m.p.budget - mo.state.Groups[i].Budget/mo.n
@@ -110,13 +129,16 @@ func (m *memory) startShare(now float64, at time.Time, r *Request, mo *memo) {
 			b := g.buckets[w.Kind]
 			b.at, b.cap = s.now, w.Cap
 			seen, ok := mo.bucket(i, j)
+			if !ok && w.Limit > 0 { // the store has never told, and an answer has
+				seen, ok = BucketState{Limit: w.Limit, Depth: w.Depth, Level: w.Level}, true
+			}
 			if ok {
 				b.limit, b.depth = seen.Limit*localShare/mo.n, seen.Depth/localShare
 			}
 			switch {
 			case b.rate() == 0:
 			case ok && seen.Rate() > 0:
-				b.level = min(b.size(), mo.level(seen, at)/mo.n)
+				b.level = min(b.size(), seen.Level/mo.n-b.drawn-mo.bill.of(i, j).used)
 			default:
 				b.level = min(b.size(), depth*b.rate())
 			}
@@ -132,36 +154,6 @@ func (m *memory) startShare(now float64, at time.Time, r *Request, mo *memo) {
 	}
 }
 
-// usedShare is how much is missing from this process's share of each bucket,
-// and notes what is left for all if the store should have forgotten. What
-// another lane shares is told once: done are the groups that have been.
-func (m *memory) usedShare(now float64, at time.Time, mo *memo, done map[string]bool) (used [][]float64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	s := m.see(now, mo.req)
-	for i, g := range s.groups {
-		used = append(used, make([]float64, len(mo.req.Groups[i].Buckets)))
-		name := mo.req.Owner + "\x00" + mo.req.Groups[i].Name
-		if g.born == 0 || done[name] {
-			continue
-		}
-		done[name] = true
-		for j, w := range mo.req.Groups[i].Buckets {
-			b := g.buckets[w.Kind]
-			if b.rate() == 0 {
-				continue
-			}
-			g.refill(s.now, b)
-			used[i][j] = max(0, b.size()-b.level)
-			if _, ok := mo.bucket(i, j); ok {
-				mo.state.Groups[i].Buckets[j].Level = b.level * mo.n
-			}
-		}
-	}
-	mo.at = at
-	return used
-}
-
 // adopt takes over a reservation that the store has granted, so that its end
 // can be weighed here.
 func (m *memory) adopt(now float64, id ID, r *Request) {
@@ -174,10 +166,4 @@ func (m *memory) adopt(now float64, id ID, r *Request) {
 	v := &reservation{foreign: true, start: s.now, epoch: s.l.epoch, price: float64(r.Price), purse: r.Purse}
 	v.income = (&acquisition{Request: r}).income()
 	s.o.open[id] = v
-}
-
-func (m *memory) forget(owner string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.owners, owner)
 }

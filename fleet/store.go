@@ -32,6 +32,8 @@ type Store struct {
 	open    map[ID]*opened
 	owners  map[string]*guard
 	server  guard
+	held    map[string]time.Time // see heldUntil
+	heldAll time.Time
 	pending []*settlement // ends that the store has not heard of
 	counts  counts
 	warned  []string
@@ -39,9 +41,10 @@ type Store struct {
 
 // opened is a reservation of this process.
 type opened struct {
-	req   *Request
-	at    time.Time
-	local bool
+	req    *Request
+	at     time.Time
+	local  bool // granted by this process's share
+	mirror bool // and that holds it too
 }
 
 // Bounds of what is remembered, so that made-up names fill no memory.
@@ -60,19 +63,26 @@ func New(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := o.Policy.filled()
-	_, cluster := o.Client.(*redis.ClusterClient)
 	keys := keyspace{o.Prefix}
-	ctx, stop := context.WithCancel(context.Background())
-	s := &Store{
-		o: o, client: o.Client, owned: owned, cluster: cluster, keys: keys, instance: o.Instance, begun: time.Now().Add(-time.Hour),
-		shared: newScripted(o.Client, p, keys), alone: newMemory(p), wakes: make(chan Wake, 64), stop: stop,
-		memos: map[string]*memo{}, open: map[ID]*opened{}, owners: map[string]*guard{},
-	}
+	s := newStoreOver(o, newScripted(o.Client, o.Policy.filled(), keys))
+	s.client, s.owned, s.keys = o.Client, owned, keys
+	_, s.cluster = o.Client.(*redis.ClusterClient)
 	s.hashes.init(o.Salt)
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
 	s.stopped.Go(func() { s.attend(ctx) })
 	s.stopped.Go(func() { s.listen(ctx) })
 	return s, nil
+}
+
+// newStoreOver is a store on what answers its questions. Nothing goes on behind
+// the calls yet.
+func newStoreOver(o Options, shared engine) *Store {
+	return &Store{
+		o: o, instance: o.Instance, begun: time.Now().Add(-time.Hour), shared: shared, alone: newMemory(o.Policy.filled()),
+		wakes: make(chan Wake, 64), memos: map[string]*memo{}, open: map[ID]*opened{}, owners: map[string]*guard{},
+		held: map[string]time.Time{},
+	}
 }
 
 // Close ends what goes on behind the calls, and waits for it.
@@ -100,32 +110,42 @@ func (s *Store) Acquire(ctx context.Context, r Request) (Reply, error) {
 	now := time.Now()
 	id := ID(rand.Text()[:16])
 	m, ask := s.remember(now, &r)
-	if ask {
-		reply, err := s.ask(ctx, r.Owner, func(ctx context.Context) (Reply, error) {
-			return s.acquire(ctx, now, m, &acquisition{Request: &r, id: id, instance: s.instance, touch: s.touch(now, m)})
-		})
-		if err == nil {
-			s.note(now, m, &reply, &r, false)
-			return reply, nil
-		}
-		if ctx.Err() != nil {
-			s.postpone(&settlement{mode: atEnd, req: &r, id: id, Outcome: &Outcome{Charge: Refunded}}) // it may have been granted
-			return Reply{}, ctx.Err()
-		}
+	if !ask {
+		return s.acquireAlone(ctx, now, m, &r, id)
 	}
-	reply, err := s.acquireAlone(ctx, now, m, &r, id)
-	s.note(now, m, &reply, &r, true)
+	mirror, refusal := s.mirror(ctx, now, m, &r, id)
+	if refusal != nil {
+		return *refusal, nil
+	}
+	reply, err := s.ask(ctx, r.Owner, func(ctx context.Context) (Reply, error) {
+		return s.acquire(ctx, m, &acquisition{Request: &r, id: id, instance: s.instance, touch: s.touch(now, m)})
+	})
+	if mirror != nil && reply.ID == "" {
+		s.settleMirror(ctx, now, mirror, id, Outcome{Charge: Refunded})
+	}
+	if err == nil {
+		s.note(now, m, &reply, &opened{req: &r, at: now, mirror: mirror != nil})
+		return reply, nil
+	}
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	} else {
+		reply, err = s.acquireAlone(ctx, now, m, &r, id)
+	}
+	// It may have been granted there, or will be when a frozen server wakes. It
+	// is in this process's account now, if anywhere.
+	s.postpone(&settlement{mode: atEnd, req: &r, id: id, Outcome: &Outcome{Charge: Refunded}})
 	return reply, err
 }
 
 // acquire asks the store, and once more if it has forgotten a group.
-func (s *Store) acquire(ctx context.Context, now time.Time, m *memo, a *acquisition) (Reply, error) {
+func (s *Store) acquire(ctx context.Context, m *memo, a *acquisition) (Reply, error) {
 	r, err := s.shared.acquire(ctx, 0, a)
 	if err != nil || r.Reason != missing {
 		return r, err
 	}
 	s.mu.Lock()
-	a.hints = m.hints(a.Request, now)
+	a.hints = m.hints(a.Request, s.o.ExpectedInstances)
 	s.mu.Unlock()
 	a.touch = true
 	return s.shared.acquire(ctx, 0, a)
@@ -136,7 +156,39 @@ func (s *Store) acquireAlone(ctx context.Context, now time.Time, m *memo, r *Req
 	scaled, n := s.goAlone(now, m, r)
 	reply, err := s.alone.acquire(ctx, s.since(now), &acquisition{Request: scaled, id: id, instance: s.instance, hints: none(r)})
 	reply.Local, reply.Live = true, int(n)
+	s.note(now, m, &reply, &opened{req: r, at: now, local: true})
 	return reply, err
+}
+
+// mirror asks this process's share before the store is asked, while others may
+// not have told yet what they have used. It returns the request to the share,
+// if that grants it, or else a refusal; and neither as a rule.
+func (s *Store) mirror(ctx context.Context, now time.Time, m *memo, r *Request, id ID) (granted *Request, refusal *Reply) {
+	s.mu.Lock()
+	if !now.Before(s.heldUntil(m.owner)) {
+		s.mu.Unlock()
+		return nil, nil
+	}
+	s.beginShare(now, m, r) // calls that come only now do not know more than others
+	share, state := *m.scaled(r), m.state
+	s.mu.Unlock()
+	// Limits only: of breaker and budget the store knows all. The lane is one of
+	// its own, which nothing ever opens.
+	share.Lane, share.Price, share.Placed = "", 0, true
+	reply, err := s.alone.acquire(ctx, s.since(now), &acquisition{Request: &share, id: id, instance: s.instance, hints: none(r), mirror: true})
+	if err != nil || reply.ID != "" {
+		return &share, nil
+	}
+	reply.State, reply.Local = state, true
+	return nil, &reply
+}
+
+// settleMirror corrects what the share holds of an attempt of the store's.
+func (s *Store) settleMirror(ctx context.Context, now time.Time, share *Request, id ID, out Outcome) {
+	own := *share
+	own.Lane = ""
+	t := &settlement{mode: atEnd, req: &own, id: id, Outcome: &Outcome{Charge: out.Charge, Actual: out.Actual}}
+	_, _ = s.alone.settle(ctx, s.since(now), t) // memory does not fail
 }
 
 // goAlone starts this process's share of what a request asks for, if it has
@@ -144,12 +196,39 @@ func (s *Store) acquireAlone(ctx context.Context, now time.Time, m *memo, r *Req
 func (s *Store) goAlone(now time.Time, m *memo, r *Request) (scaled *Request, n float64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !m.local {
-		m.local, m.n = true, m.shares(s.o.ExpectedInstances)
-		s.alone.startShare(s.since(now), now, m.scaled(r), m)
-	}
+	s.beginShare(now, m, r)
+	m.alone = now
 	s.counts.local++
 	return m.scaled(r), m.n
+}
+
+// beginShare begins a share, and again after every answer of the store: until
+// then others had all that refilled. It is called under mu.
+func (s *Store) beginShare(now time.Time, m *memo, r *Request) {
+	if m.local && (!m.at.After(m.begun) || now.Before(s.heldUntil(m.owner))) {
+		return
+	}
+	m.local, m.account, m.begun, m.n = true, true, now, m.shares(s.o.ExpectedInstances)
+	s.alone.startShare(s.since(now), s.since(m.at), now, m.scaled(r), m)
+}
+
+// heldUntil is until when an owner's calls need their share's consent as well
+// as the store's. It is called under mu.
+func (s *Store) heldUntil(owner string) time.Time {
+	if at := s.held[owner]; at.After(s.heldAll) {
+		return at
+	}
+	return s.heldAll
+}
+
+// shareOf is a request to the share, whether that goes on or not.
+func (s *Store) shareOf(m *memo, r *Request) *Request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m.n == 0 { // a memo that was swept
+		m.n = m.shares(s.o.ExpectedInstances)
+	}
+	return m.scaled(r)
 }
 
 // none are hints that say nothing.
@@ -201,24 +280,39 @@ func (s *Store) end(ctx context.Context, mode settleMode, id ID, out Outcome) Re
 	}
 	t := &settlement{mode: mode, req: o.req, id: id, Outcome: &out}
 	m, ask := s.remember(now, o.req)
+	if o.local {
+		return s.endAlone(ctx, now, m, o, t)
+	}
+	if o.mirror && mode == atEnd {
+		s.settleMirror(ctx, now, s.shareOf(m, o.req), id, out)
+	}
 	if ask {
 		reply, err := s.ask(ctx, o.req.Owner, func(ctx context.Context) (Reply, error) { return s.shared.settle(ctx, 0, t) })
-		if err == nil && (reply.Known || !o.local) {
-			s.note(now, m, &reply, o.req, false)
+		if err == nil {
+			s.note(now, m, &reply, o)
 			return reply
 		}
-		ask = err == nil
 	}
-	if !ask && mode == atEnd { // the store may have granted it, or will want to know
+	if mode == atEnd { // the store has granted it, and will want to know
 		later := out
 		later.Retry = false // it is paid here, below
 		s.postpone(&settlement{mode: mode, req: o.req, id: id, Outcome: &later})
 	}
-	scaled, _ := s.goAlone(now, m, o.req)
-	if !o.local {
-		s.alone.adopt(s.since(now), id, scaled)
+	return s.endAlone(ctx, now, m, o, t)
+}
+
+// endAlone tells this process's share how an attempt has ended: one of its
+// own, whether the store is back or not, or one of which the store cannot hear
+// now.
+func (s *Store) endAlone(ctx context.Context, now time.Time, m *memo, o *opened, t *settlement) Reply {
+	var scaled *Request
+	if o.local {
+		scaled = s.shareOf(m, o.req)
+	} else {
+		scaled, _ = s.goAlone(now, m, o.req)
+		s.alone.adopt(s.since(now), t.id, scaled)
 	}
-	t = &settlement{mode: mode, req: scaled, id: id, Outcome: &out}
+	t = &settlement{mode: t.mode, req: scaled, id: t.id, Outcome: t.Outcome}
 	reply, _ := s.alone.settle(ctx, s.since(now), t) // memory does not fail
 	reply.Local = true
 	return reply
@@ -240,7 +334,7 @@ func (s *Store) Learn(ctx context.Context, id ID, l Lesson) (Reply, error) {
 			return s.shared.learn(ctx, 0, &lesson{Request: o.req, id: id, Lesson: &l})
 		})
 		if err == nil {
-			s.note(now, m, &reply, o.req, false)
+			s.note(now, m, &reply, o)
 			return reply, nil
 		}
 		if ctx.Err() != nil {
@@ -347,14 +441,15 @@ func (s *Store) touch(now time.Time, m *memo) bool {
 }
 
 // note remembers what a reply has told.
-func (s *Store) note(now time.Time, m *memo, reply *Reply, r *Request, local bool) {
+func (s *Store) note(now time.Time, m *memo, reply *Reply, o *opened) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !local && len(reply.Groups) == len(r.Groups) {
-		m.req, m.at, m.state, m.known = r, now, reply.State, true
+	if !reply.Local && len(reply.Groups) == len(o.req.Groups) {
+		m.req, m.at, m.state, m.known = o.req, now, reply.State, true
+		m.count(now, reply.Live)
 	}
 	if reply.ID != "" && len(s.open) < maxOpen {
-		s.open[reply.ID] = &opened{r, now, local}
+		s.open[reply.ID] = o
 	}
 }
 

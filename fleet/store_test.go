@@ -13,9 +13,6 @@ import (
 	"github.com/evenkeel-dev/evenkeel/fleet/servertest"
 )
 
-// allowed is how long an operation may take, with what a busy machine adds.
-const allowed = 100 * time.Millisecond
-
 func newStore(t testing.TB, o Options) *Store {
 	t.Helper()
 	s, err := New(o)
@@ -27,6 +24,14 @@ func newStore(t testing.TB, o Options) *Store {
 }
 
 func on(s *servertest.Server) Options { return Options{URL: "redis://" + s.Addr, ExpectedInstances: 4} }
+
+// patient is for tests of what the store answers, and not of when: on a busy
+// machine that may be late.
+func patient(s *servertest.Server) Options {
+	o := on(s)
+	o.Timeout = time.Second
+	return o
+}
 
 // simple asks for one request and some input of a class with a limit of its own.
 func simple(owner string) Request {
@@ -42,8 +47,9 @@ func mustAcquire(t testing.TB, s *Store, r Request) Reply {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := time.Since(start); d > allowed {
-		t.Errorf("Acquire took %v, want at most %v", d, allowed)
+	// Nobody is blocked for longer than 100 ms, or twice the time that it was given.
+	if d, most := time.Since(start), 2*s.o.Timeout+lags.since(start); d > most {
+		t.Errorf("Acquire took %v, want at most %v", d, most)
 	}
 	return got
 }
@@ -82,12 +88,15 @@ func goesLocal(t *testing.T, s *Store, owner string, want Cause) {
 		}
 	}
 	h := s.Health()
+	for end := time.Now().Add(10 * time.Second); h.Cause != want && time.Now().Before(end); h = s.Health() {
+		time.Sleep(50 * time.Millisecond) // a busy machine is too slow at first to be told why
+	}
 	if !h.Local && h.Owners == 0 || h.Cause != want {
 		t.Errorf("health is %+v, want local for %q", h, want)
 	}
 	start := time.Now()
 	mustAcquire(t, s, simple(owner))
-	if d := time.Since(start); d > 20*time.Millisecond {
+	if d := time.Since(start); d > 20*time.Millisecond+lags.since(start) {
 		t.Errorf("with the guard down Acquire took %v: it still asks the store", d)
 	}
 }
@@ -149,7 +158,7 @@ func TestStore_failures(t *testing.T) {
 // TestStore_scriptFlush needs no local share: the script is sent again.
 func TestStore_scriptFlush(t *testing.T) {
 	server := servertest.Single(t, servertest.Redis)
-	s := newStore(t, on(server))
+	s := newStore(t, patient(server))
 	warm(t, s, "o")
 	server.Do("script", "flush")
 	if r := mustAcquire(t, s, simple("o")); r.Local || r.ID == "" {
@@ -203,7 +212,7 @@ func TestStore_neverThere(t *testing.T) {
 // that is low. None of them hands out more than a quarter of what was left.
 func TestStore_shareStartsWhereTheStoreWas(t *testing.T) {
 	server := servertest.Single(t, servertest.Redis)
-	s := newStore(t, on(server))
+	s := newStore(t, patient(server))
 	warm(t, s, "o")
 	r := simple("o")
 	r.Groups[0].Buckets[0] = Bucket{Kind: Requests, Cost: 1, Cap: 60} // 10 when full
@@ -226,7 +235,7 @@ func TestStore_shareStartsWhereTheStoreWas(t *testing.T) {
 // what its processes remember, not from full buckets.
 func TestStore_restartedEmpty(t *testing.T) {
 	server := servertest.Single(t, servertest.Redis)
-	s := newStore(t, on(server))
+	s := newStore(t, patient(server))
 	warm(t, s, "o")
 	r := simple("o")
 	r.Groups[0].Buckets[0].Cap = 60
@@ -238,7 +247,7 @@ func TestStore_restartedEmpty(t *testing.T) {
 		t.Errorf("an emptied store grants %+v, want none: nothing was left", got)
 	}
 	// Who remembers nothing gets ten seconds of rate, not a minute.
-	stranger := newStore(t, on(server))
+	stranger := newStore(t, patient(server))
 	warm(t, stranger, "other")
 	r = simple("new")
 	granted := 0
@@ -254,7 +263,7 @@ func TestStore_restartedEmpty(t *testing.T) {
 // is back, once.
 func TestStore_settlesLater(t *testing.T) {
 	server := servertest.Single(t, servertest.Redis)
-	s := newStore(t, on(server))
+	s := newStore(t, patient(server))
 	warm(t, s, "o")
 	r := simple("o")
 	r.Groups[0].Buckets[1] = Bucket{Kind: Input, Cost: 50_000, Cap: 600_000}
@@ -278,7 +287,7 @@ func TestStore_settlesLater(t *testing.T) {
 // TestStore_wakes: a breaker that opens is heard of by everyone, at once.
 func TestStore_wakes(t *testing.T) {
 	server := servertest.Single(t, servertest.Redis)
-	o := on(server)
+	o := patient(server)
 	o.Policy.MinCalls = 1
 	a, b := newStore(t, o), newStore(t, o)
 	warm(t, a, "o")
@@ -312,14 +321,14 @@ func TestStore_wakes(t *testing.T) {
 // TestStore_evicting: a server that may throw limits away is warned of.
 func TestStore_evicting(t *testing.T) {
 	server := servertest.Single(t, servertest.Redis, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
-	s := newStore(t, on(server))
+	s := newStore(t, patient(server))
 	eventually(t, s, "o", func(Reply) bool { return len(s.Health().Warnings) > 0 })
 }
 
 // TestStore_keysExpire: nothing is left for ever but the salt.
 func TestStore_keysExpire(t *testing.T) {
 	server := servertest.Single(t, servertest.Redis)
-	s := newStore(t, on(server))
+	s := newStore(t, patient(server))
 	r := warm(t, s, "o")
 	hash := s.Hash(t.Context(), "sk-secret")
 	s.SetOrganization(t.Context(), hash, "org_1", "")
@@ -349,7 +358,7 @@ func TestStore_keysExpire(t *testing.T) {
 // salt; another fleet's hashes differ.
 func TestHash_isTheFleets(t *testing.T) {
 	server := servertest.Single(t, servertest.Redis)
-	a, b := newStore(t, on(server)), newStore(t, on(server))
+	a, b := newStore(t, patient(server)), newStore(t, patient(server))
 	warm(t, a, "o")
 	warm(t, b, "o")
 	one, two := a.Hash(t.Context(), "key"), b.Hash(t.Context(), "key")
@@ -420,7 +429,7 @@ func TestACL_asDocumented(t *testing.T) {
 	}
 	server := servertest.Single(t, servertest.Redis)
 	server.Do(words...)
-	o := Options{URL: "redis://evenkeel:PASSWORD@" + server.Addr, Policy: Policy{MinCalls: 1}}
+	o := Options{URL: "redis://evenkeel:PASSWORD@" + server.Addr, Policy: Policy{MinCalls: 1}, Timeout: time.Second}
 	s := newStore(t, o)
 	r := warm(t, s, "o")
 	for w := range s.Wakes() {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/evenkeel-dev/evenkeel/fleet/servertest"
 )
@@ -22,7 +23,7 @@ func TestStore_failover(t *testing.T) {
 			for _, a := range w.Addrs()[1:] {
 				url.WriteString("&addr=" + a)
 			}
-			s := newStore(t, Options{URL: url.String(), ExpectedInstances: 2})
+			s := newStore(t, Options{URL: url.String(), ExpectedInstances: 2, Timeout: 200 * time.Millisecond})
 			warm(t, s, "o")
 			w.Master.Kill()
 			eventually(t, s, "o", isLocal)
@@ -39,7 +40,7 @@ func TestStore_failover(t *testing.T) {
 func TestStore_cluster(t *testing.T) {
 	nodes := servertest.Cluster(t, servertest.Redis)
 	url := "redis://" + nodes[0].Addr + "?addr=" + nodes[1].Addr + "&addr=" + nodes[2].Addr
-	s := newStore(t, Options{URL: url, ExpectedInstances: 2})
+	s := newStore(t, Options{URL: url, ExpectedInstances: 2, Timeout: 200 * time.Millisecond})
 	byNode := map[int]string{} // an owner of each master
 	for i := 0; len(byNode) < 3; i++ {
 		owner := fmt.Sprint("o", i)

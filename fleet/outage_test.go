@@ -1,0 +1,288 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// rehearsal is a store that fails on schedule, in virtual time: the rules in
+// plain Go behind a network that answers late, not at all, or with an error.
+type rehearsal struct {
+	mu      sync.Mutex
+	m       *memory
+	state   string   // "", "killed", "frozen" or "slow"
+	waiting []func() // questions that lie in the sockets of a frozen server
+	hiccups float64  // the part of all answers that is lost on the way
+	random  *rand.Rand
+}
+
+func (r *rehearsal) set(state string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state == "killed" {
+		r.m = newMemory(r.m.p)
+	}
+	r.state = state
+	if state == "" {
+		for _, f := range r.waiting {
+			f()
+		}
+		r.waiting = nil
+	}
+}
+
+// pass brings a question to the server, and its answer back if that comes in
+// time.
+func (r *rehearsal) pass(ctx context.Context, ask func(engine, float64) (Reply, error)) (Reply, error) {
+	time.Sleep(100 * time.Microsecond)
+	r.mu.Lock()
+	run := func() (Reply, error) { return ask(r.m, float64(time.Now().UnixMicro())) }
+	lost := r.random.Float64() < r.hiccups
+	switch r.state {
+	case "killed":
+		r.mu.Unlock()
+		return Reply{}, io.EOF
+	case "frozen":
+		r.waiting = append(r.waiting, func() { _, _ = run() })
+	default:
+		reply, err := run()
+		if r.state == "" && !lost {
+			r.mu.Unlock()
+			time.Sleep(100 * time.Microsecond)
+			return reply, err
+		}
+	}
+	r.mu.Unlock()
+	<-ctx.Done()
+	return Reply{}, ctx.Err()
+}
+
+func (r *rehearsal) acquire(ctx context.Context, _ float64, a *acquisition) (Reply, error) {
+	return r.pass(ctx, func(e engine, now float64) (Reply, error) { return e.acquire(ctx, now, a) })
+}
+
+func (r *rehearsal) settle(ctx context.Context, _ float64, t *settlement) (Reply, error) {
+	return r.pass(ctx, func(e engine, now float64) (Reply, error) { return e.settle(ctx, now, t) })
+}
+
+func (r *rehearsal) learn(ctx context.Context, _ float64, l *lesson) (Reply, error) {
+	return r.pass(ctx, func(e engine, now float64) (Reply, error) { return e.learn(ctx, now, l) })
+}
+
+func (r *rehearsal) look(ctx context.Context, _ float64, g *glimpse) (Reply, error) {
+	return r.pass(ctx, func(e engine, now float64) (Reply, error) { return e.look(ctx, now, g) })
+}
+
+// store is a process of the rehearsal. It attends to itself every 250 ms, as
+// all do, but each at its own moment.
+func (r *rehearsal) store(ctx context.Context, all *sync.WaitGroup, name string, offset time.Duration) *Store {
+	s := newStoreOver(Options{Instance: name, Timeout: defaultTimeout, ExpectedInstances: 1, Log: slog.New(slog.DiscardHandler)}, r)
+	all.Go(func() {
+		time.Sleep(offset)
+		for ctx.Err() == nil {
+			s.round(ctx, time.Now())
+			time.Sleep(attendEvery)
+		}
+	})
+	return s
+}
+
+// TestOutage_rehearsed lets eight processes take all they get through outages
+// of every kind and many lengths, in virtual time. What was admitted in any
+// window is at most what a full bucket holds and what refills, and one attempt
+// of each process, which it had on its way.
+//
+// That is all that may be more. A process turns to its share at the level that
+// it has last heard of, by the number of processes; all of them have heard of
+// less than one attempt, or they would have taken it. And one whose answer is
+// lost grants what the store may not have, until the bill has come.
+func TestOutage_rehearsed(t *testing.T) {
+	for _, o := range outages() {
+		t.Run(o.String(), func(t *testing.T) {
+			for seed := range uint64(rehearsals) {
+				rehearse(t, o, seed, (*swarm).take, func(*swarm, time.Time) float64 { return fleetSize })
+			}
+		})
+	}
+}
+
+// TestOutage_rehearsedInBursts lets them take some at once, now and then, and
+// much when the store is back: all that it should not have. The levels they
+// have heard of are older then, and not empty: what the others took of the
+// store since is granted again, by the number of processes. And who has not
+// noticed the outage may take what the others have not billed yet.
+func TestOutage_rehearsedInBursts(t *testing.T) {
+	for _, o := range outages() {
+		t.Run(o.String(), func(t *testing.T) {
+			for seed := range uint64(rehearsals) {
+				random := rand.New(rand.NewPCG(seed, 3))
+				rehearse(t, o, seed, func(f *swarm, ctx context.Context, s *Store) {
+					for ctx.Err() == nil {
+						f.mu.Lock()
+						rest, n := time.Duration(random.IntN(2500))*time.Millisecond, random.IntN(20)
+						if f.back {
+							n *= 20
+						}
+						f.mu.Unlock()
+						f.takeSome(ctx, s, n)
+						pause(ctx, rest)
+					}
+				}, func(f *swarm, lost time.Time) float64 { return fleetSize + f.unheard(lost) + f.unbilled(lost) })
+			}
+		})
+	}
+}
+
+// outage is what happens to the store.
+type outage struct {
+	state   string
+	lasts   time.Duration
+	hiccups float64 // before and after it
+}
+
+func outages() (all []outage) {
+	for _, state := range []string{"killed", "frozen", "slow"} {
+		for _, lasts := range []time.Duration{60 * time.Millisecond, 700 * time.Millisecond, 5 * time.Second, 25 * time.Second} {
+			all = append(all, outage{state, lasts, 0}, outage{state, lasts, 0.02})
+		}
+	}
+	return all
+}
+
+func (o outage) String() string {
+	return fmt.Sprintf("%s for %v, %g of answers lost besides", o.state, o.lasts, o.hiccups)
+}
+
+// rehearse plays an outage. most is how much more than the limit a window may
+// have, by what was sent until the store was lost.
+func rehearse(t *testing.T, o outage, seed uint64, take func(*swarm, context.Context, *Store), most func(*swarm, time.Time) float64) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		r := &rehearsal{m: newMemory(Policy{}.filled()), random: rand.New(rand.NewPCG(seed, 2))}
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		f := &swarm{cancel: cancel}
+		var stores []*Store
+		for i := range fleetSize {
+			s := r.store(ctx, &all, fmt.Sprint(i), time.Duration(random.IntN(250))*time.Millisecond)
+			stores = append(stores, s)
+			f.all.Go(func() { take(f, ctx, s) })
+		}
+		time.Sleep(3*time.Second + time.Duration(random.IntN(1000))*time.Millisecond)
+		r.mu.Lock()
+		r.hiccups = o.hiccups
+		r.mu.Unlock()
+		time.Sleep(2 * time.Second)
+		lost := time.Now()
+		r.set(o.state)
+		time.Sleep(o.lasts)
+		back := time.Now()
+		r.set("")
+		f.mu.Lock()
+		for _, s := range stores {
+			f.missed = f.missed || !s.Health().Local
+		}
+		f.back = true
+		f.mu.Unlock()
+		time.Sleep(12 * time.Second)
+		f.stop()
+		all.Wait()
+		worst, over := f.worst()
+		if limit := most(f, lost); worst > limit {
+			t.Errorf("seed %d: in a window of %v %.1f more were sent than burst and rate, want at most %.1f", seed, over, worst, limit)
+		}
+		if f.slow > defaultTimeout+time.Millisecond {
+			t.Errorf("seed %d: an Acquire took %v, want at most %v", seed, f.slow, defaultTimeout)
+		}
+		if !f.hungry {
+			return
+		}
+		if share := f.share(lost, back); o.lasts >= 5*time.Second && share < 0.7 {
+			t.Errorf("seed %d: while the store was lost %.0f %% of the limit were used, want 70", seed, 100*share)
+		}
+		if share := f.share(back.Add(5*time.Second), back.Add(12*time.Second)); share < 0.9 {
+			t.Errorf("seed %d: five seconds after it was back %.0f %% of the limit are used, want all", seed, 100*share)
+		}
+	})
+}
+
+// unbilled is what was granted by shares in an outage, if a process has not
+// noticed that: it is not held when the store is back.
+func (f *swarm) unbilled(lost time.Time) (sum float64) {
+	for _, one := range f.sent {
+		if f.missed && one.local && one.told.After(lost) {
+			sum++
+		}
+	}
+	return sum
+}
+
+// unheard is how much was granted, by the number of processes, that each had
+// not heard of when the store was lost.
+func (f *swarm) unheard(lost time.Time) (sum float64) {
+	heard := map[*Store]time.Time{}
+	for _, one := range f.heard {
+		if at := one.told; at.Before(lost) {
+			heard[one.by] = at
+		}
+	}
+	for _, at := range heard {
+		for _, one := range f.sent {
+			if one.told.After(at) && one.told.Before(lost) {
+				sum++
+			}
+		}
+	}
+	return sum / fleetSize
+}
+
+// TestOutage_countsOnce: what a frozen server was asked it does when it wakes,
+// and this process has granted it by then. It is charged once, neither never
+// nor twice, and for a process that has come back as for one that never went.
+func TestOutage_countsOnce(t *testing.T) {
+	for _, errors := range []int{errorsToTrip - 2, errorsToTrip + 2} {
+		t.Run(fmt.Sprintf("%d calls", errors), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := &rehearsal{m: newMemory(Policy{}.filled()), random: rand.New(rand.NewPCG(1, 1))}
+				ctx, cancel := context.WithCancel(t.Context())
+				var all sync.WaitGroup
+				s := r.store(ctx, &all, "0", 0)
+				const cost, size = 100, 1000
+				ask := func(cost float64) Reply {
+					got, err := s.Acquire(ctx, Request{Owner: "o", Lane: "l", Groups: []Group{{Name: "g", Buckets: []Bucket{
+						{Kind: Input, Cost: cost, Cap: size * 6},
+					}}}})
+					if err != nil {
+						t.Fatal(err)
+					}
+					return got
+				}
+				ask(0)
+				r.set("frozen")
+				begin, granted := time.Now(), 0.0
+				for range errors {
+					if ask(cost).ID != "" {
+						granted += cost
+					}
+				}
+				r.set("")
+				time.Sleep(2 * time.Second)
+				level, refilled := ask(0).Groups[0].Buckets[0].Level, size/10*time.Since(begin).Seconds()
+				if least := size - granted; level < least || level > least+refilled {
+					t.Errorf("of %d %v were granted, and the level is %v: want at least %v, and at most %v, for what has refilled",
+						size, granted, level, least, least+refilled)
+				}
+				cancel()
+				all.Wait()
+			})
+		})
+	}
+}
