@@ -54,7 +54,7 @@ type group struct {
 	born, paused, wary, raised float64
 	spent, floor               float64 // the scope's retry budget
 	pace, promised             float64
-	flows                      map[ID]flow
+	flows                      map[flowKey]flow
 	buckets                    map[Kind]*bucket
 
 	told float64 // of the local share: when the last bill was made
@@ -68,6 +68,13 @@ func (g *group) clone() *group {
 		c.buckets[k] = &was
 	}
 	return &c
+}
+
+// flowKey names a flow. An ID that is sent again after its end, while a clock
+// was set back, may be there twice.
+type flowKey struct {
+	id    ID
+	start float64
 }
 
 // flow is output that is being produced. It ends when all of it must be

@@ -103,10 +103,10 @@ func (s *sight) correct(t *settlement, r *reservation, i, j int, g *group, b *bu
 		}
 	} else {
 		was, unseen := h.n, 1.0
-		if _, runs := g.flows[t.id]; runs {
+		if _, runs := g.flows[flowKey{t.id, r.start}]; runs {
 			was = h.pace * ran
 			g.pace, g.promised = max(0, g.pace-h.pace), max(0, g.promised-h.n+was)
-			delete(g.flows, t.id)
+			delete(g.flows, flowKey{t.id, r.start})
 			g.tidy()
 		}
 		b.draw(r, actual-was)

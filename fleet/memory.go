@@ -67,7 +67,7 @@ func (m *memory) see(now float64, r *Request) *sight {
 	for _, want := range r.Groups {
 		g := s.o.groups[want.Name]
 		if g == nil {
-			g = &group{flows: map[ID]flow{}, buckets: map[Kind]*bucket{}}
+			g = &group{flows: map[flowKey]flow{}, buckets: map[Kind]*bucket{}}
 			s.o.groups[want.Name] = g
 		}
 		for _, b := range want.Buckets {
@@ -266,7 +266,7 @@ func (s *sight) charge(id ID, r *reservation) {
 			if n > 0 {
 				f := newFlow(n, pace, s.now)
 				f.mirror = r.mirror
-				g.flows[id] = f
+				g.flows[flowKey{id, s.now}] = f
 				g.pace += pace
 				g.promised += n
 			}
