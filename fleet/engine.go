@@ -51,6 +51,7 @@ type settlement struct {
 	mode settleMode
 	req  *Request
 	id   ID
+	flow string // that leaves the line; "" is none
 	*Outcome
 }
 

@@ -174,6 +174,9 @@ func (s *Store) Leave(ctx context.Context, e Ending) {
 	t := &settlement{mode: atLeave, req: r, id: "-", Outcome: &Outcome{
 		Failure: e.GaveUp, Counted: e.Counted, Price: e.Price, Purse: e.Purse,
 	}}
+	if e.Last {
+		t.flow = e.Class.flow(s.instance)
+	}
 	now := time.Now()
 	m, ask := s.remember(now, r)
 	if ask {
