@@ -134,6 +134,13 @@ func TestLine_steps(t *testing.T) {
 			q.grant(10, Normal, "a", 15)
 			q.wait(10, Normal, "b", 1, 16, ByLimit)
 		}},
+		{"a line has an end, and who finds no place in it is not waited for", func(q *queue) {
+			for i := range maxFlows {
+				q.wait(0, Normal, fmt.Sprintf("%03d", i), 0.01, 0.01*float64(i+1), ByLimit)
+			}
+			q.wait(0, Interactive, "late", 4, 4, ByLimit)
+			q.grant(3, Normal, "000", 0.01)
+		}},
 		{"who waits for a limit of its own is not waited for", func(q *queue) {
 			r := q.request(Normal, 4)
 			r.Groups = append(r.Groups, Group{Name: "client", Buckets: []Bucket{{Kind: Tokens, Cost: 10, Cap: 60}}})
