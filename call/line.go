@@ -162,6 +162,9 @@ func (m *Memory) line(now time.Time, h *holding) bool {
 	}
 	m.ramps(now, h.lane)
 	h.entered = true
+	if m.cfg.Shared {
+		m.gate(h.group, n.Class).waits++
+	}
 	m.fast = m.fast || n.Fast
 	h.lane.waiting.enter(h.group)
 	if h.poor { // it can pay now, and waits for something else

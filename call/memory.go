@@ -243,6 +243,9 @@ func (m *Memory) exit(h *holding) {
 		return
 	}
 	h.entered = false
+	if m.cfg.Shared {
+		m.gate(h.group, h.need.Class).waits--
+	}
 	h.lane.waiting.exit(h.group)
 	if m.lines[h.group] != nil {
 		if calls, _ := m.queue.Backlog(h.group); calls == 0 {

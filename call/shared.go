@@ -37,6 +37,8 @@ const widest = 32
 type gate struct {
 	block       // before block.until nobody goes
 	sooner bool // something else than time may open it
+	lined  bool // the others know that somebody waits here
+	waits  int  // calls
 	asking int  // have a turn, and no answer yet
 	width  int  // may ask at once; doubles with everyone who is let go
 }
@@ -59,7 +61,7 @@ func (m *Memory) gate(group string, class Class) *gate {
 	if g == nil {
 		if len(m.gates) >= maxScopes {
 			for k, g := range m.gates { // those whose calls have gone
-				if calls, _ := m.queue.Backlog(k.group); g.asking == 0 && calls == 0 {
+				if g.asking == 0 && g.waits == 0 {
 					delete(m.gates, k)
 				}
 			}
@@ -127,7 +129,7 @@ func (m *Memory) Pass(now time.Time, t Ticket, booked bool, n limit.News) {
 	}
 	g := f.grant.gate
 	g.answered()
-	f.grant.gate = nil
+	f.grant.gate, g.lined = nil, false
 	if g.width = min(2*g.width, widest); booked {
 		g.width = 1
 	}
@@ -186,12 +188,26 @@ func (m *Memory) Deny(now time.Time, t Ticket, d Denial) Decision {
 		m.shuts[h.strand] = b
 	} else if g != nil {
 		g.block, g.sooner, g.width = b, d.Sooner, 1
+		g.lined = d.Reason == HoldLimit || d.Reason == HoldTurn
 	}
 	out := m.pump(now, h.group)
 	if h.gone != queue.None {
 		return m.refuse(now, h)
 	}
 	return m.hold(now, h, out)
+}
+
+// Last says whether the call that has just left was the last of its class and
+// group, while the others keep them a place in their line. It says so once.
+func (m *Memory) Last(n Need) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	g := m.gates[gateKey{m.groupOf(scopeOf(n)), n.Class}]
+	if g == nil || !g.lined || g.waits > 0 || g.asking > 0 {
+		return false
+	}
+	g.lined, g.block = false, block{}
+	return true
 }
 
 // Drop takes back the turn of a call that has left.

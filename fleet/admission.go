@@ -179,7 +179,9 @@ func (a *Admission) denial(now time.Time, t *attempt, reply *Reply) call.Denial 
 	case ByBudget:
 		d.Reason = call.HoldBudget
 	default:
-		d.Reason = call.HoldLimit
+		if d.Reason = call.HoldLimit; reply.Reason == ByTurn {
+			d.Reason = call.HoldTurn
+		}
 		if soon := now.Add(lookAgain); reply.Kind >= Output && d.Until.After(soon) {
 			d.Until, d.Sooner = soon, true // answers that run need less and less, and no event tells
 		}
@@ -198,8 +200,8 @@ var horizons = [...]time.Duration{call.Normal: time.Second, call.Interactive: ti
 func (a *Admission) request(now time.Time, need call.Need, claim limit.Claim) *Request {
 	r := &Request{
 		Owner: ownerOf(need.Scope, claim.Organization), Lane: laneOf(need.Key), Groups: groupsOf(claim),
-		Horizon: horizons[min(int(need.Class), len(horizons)-1)],
-		Price:   need.Price, Purse: purseOf(need), Paid: need.Paid, Repeat: need.Repeat,
+		Class: Class(need.Class), Horizon: horizons[min(int(need.Class), len(horizons)-1)],
+		Price: need.Price, Purse: purseOf(need), Paid: need.Paid, Repeat: need.Repeat,
 	}
 	r.Random = random()
 	if len(r.Groups) == 0 {
@@ -271,7 +273,7 @@ func (a *Admission) tint(s *call.State, need call.Need) {
 	}
 }
 
-// note remembers what a reply has told, and has those who wait for it ask again.
+// note remembers what a reply has told.
 func (a *Admission) note(now time.Time, t *attempt, reply *Reply) {
 	name := laneName{t.req.Owner, t.req.Lane}
 	a.mu.Lock()
@@ -283,18 +285,14 @@ func (a *Admission) note(now time.Time, t *attempt, reply *Reply) {
 		l = &laneView{key: t.need.Key}
 		a.lanes[name] = l
 	}
-	was := l.state
 	l.state, l.at = reply.State, now
 	if reply.Ramp > 0 {
 		l.closed = now.Add(reply.Ramp - a.store.ramp())
 	}
 	a.mu.Unlock()
-	if was.Breaker != Closed && reply.Breaker == Closed {
-		a.memory.Rouse(now, t.need.Key, true)
-	}
 }
 
-// listen has those who wait ask again when another process has moved a breaker.
+// listen has those who wait ask again when a breaker has moved.
 func (a *Admission) listen() {
 	for {
 		select {

@@ -247,10 +247,12 @@ func (a *Admission) Leave(now time.Time, need call.Need, end call.CallEnd) {
 	}
 	a.memory.Leave(now, need, end)
 	gaveUp := end == call.GaveUp && !need.Counted
-	if !gaveUp && (!need.Paid || need.Price == 0) {
+	last := a.memory.Last(need)
+	if !gaveUp && !last && (!need.Paid || need.Price == 0) {
 		return
 	}
 	e := Ending{
+		Last: last, Class: Class(need.Class),
 		Owner: ownerOf(need.Scope, a.organization(need.Scope)), Lane: laneOf(need.Key), Group: groupOf(need),
 		Purse: purseOf(need), GaveUp: end == call.GaveUp, Counted: need.Counted,
 	}

@@ -91,6 +91,7 @@ func (s *Store) attend(ctx context.Context) {
 	defer tick.Stop()
 	inspect := time.Now()
 	s.greet(ctx)
+	close(s.greeted)
 	for {
 		select {
 		case <-ctx.Done():
@@ -124,7 +125,22 @@ func (s *Store) round(ctx context.Context, now time.Time) {
 func (s *Store) greet(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 2*dialTimeout)
 	defer cancel()
-	_ = s.client.Ping(ctx).Err() // whether it answers is found out by those who ask
+	if err := s.client.Ping(ctx).Err(); err != nil {
+		return // whether it answers is found out by those who ask
+	}
+	if l, ok := s.shared.(interface{ load(context.Context) }); ok {
+		l.load(ctx)
+	}
+}
+
+// Ready waits until the store has been looked for, and found or not. It is for
+// those who have a moment before their first call: a process that starts with
+// its share starts with little.
+func (s *Store) Ready(ctx context.Context) {
+	select {
+	case <-s.greeted:
+	case <-ctx.Done():
+	}
 }
 
 // revive looks at what is down, and is due.
@@ -245,6 +261,7 @@ func (s *Store) look(ctx context.Context, m *memo, b *bill) error {
 		}
 	}
 	if m.known && !m.local {
+		s.heed(m, reply.State)
 		m.at, m.state = now, reply.State
 	}
 	return nil

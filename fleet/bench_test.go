@@ -130,6 +130,51 @@ func BenchmarkCPU(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
+// BenchmarkContended measures what an acquire costs the server while many want
+// more than there is: flows that ask again when they are told to, in time that
+// does not pass by itself.
+func BenchmarkContended(b *testing.B) {
+	for _, flows := range []int{3, 24, 96} {
+		b.Run("flows="+strconv.Itoa(flows), func(b *testing.B) {
+			s, c := benchServer(b)
+			ctx := context.Background()
+			engine := newScripted(c, Policy{}.filled(), keyspace{"bench"})
+			request := benchRequest("o")
+			request.Groups[0].Buckets[1].Cost = 1e6 // a second of it
+			round(b, ctx, engine, "warm")
+			next := make([]float64, flows)
+			asks, grants, used := 0, 0, 0.0
+			for b.Loop() {
+				from := usec(b, s)
+				for range 500 {
+					f := 0
+					for i := range next {
+						if next[i] < next[f] {
+							f = i
+						}
+					}
+					asks++
+					r := *request
+					r.Class = Class(f % 3)
+					now := dawn + next[f]
+					got, err := engine.acquire(ctx, now, &acquisition{Request: &r, id: ID("x" + strconv.Itoa(asks)), instance: "host-" + strconv.Itoa(f/3)})
+					if err != nil {
+						b.Fatal(err)
+					}
+					if next[f] += micros(got.Wait) + 1000; got.ID != "" {
+						grants++
+					}
+				}
+				used += usec(b, s) - from
+			}
+			b.ReportMetric(used/float64(asks), "server-µs/ask")
+			b.ReportMetric(used/float64(grants), "server-µs/grant")
+			b.ReportMetric(float64(asks)/float64(grants), "asks/grant")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
 func round(b *testing.B, ctx context.Context, e *scripted, id string) {
 	a := &acquisition{Request: benchRequest("o"), id: ID(id), instance: "i", hints: [][]hint{make([]hint, 3)}}
 	if r, err := e.acquire(ctx, 0, a); err != nil || r.ID == "" {

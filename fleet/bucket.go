@@ -5,9 +5,9 @@ import (
 	"math"
 )
 
-// This file and the two that follow, lane.go and memory.go, are the scripts
-// once more, in Go: plain, slow, for one process. They serve the local share
-// while the store does not answer, and are what the scripts are tested
+// This file and those that follow it, lane.go, line.go and memory.go, are the
+// scripts once more, in Go: plain, slow, for one process. They serve the local
+// share while the store does not answer, and are what the scripts are tested
 // against. Times are microseconds, as floats, because Lua has nothing else.
 
 const (
@@ -145,16 +145,16 @@ func (b *bucket) setCap(c float64) {
 
 func (g *group) pause(now float64) float64 { return min(g.paused, now+pauseMost) }
 
-// wait is how long until an attempt finds what it needs of a bucket that has
-// been refilled.
+// lack is what is missing for an attempt of what it needs of a bucket that has
+// been refilled; below 0 is what would be left. ok is false if it needs nothing.
 //
 // Who takes more than the bucket can hold needs a full one, and leaves a debt
 // that those behind wait out. For output the level must last until all that
 // runs has been produced: see package limit, flow.go, for the formula.
-func (g *group) wait(now float64, b *bucket, n, pace, keep, headroom float64) float64 {
+func (g *group) lack(now float64, b *bucket, n, pace, keep, headroom float64) (lack float64, ok bool) {
 	rate := b.rate()
 	if rate == 0 || n <= 0 && b.kind != Output {
-		return 0
+		return 0, false
 	}
 	if now < g.wary {
 		keep = max(keep, headroom*b.limited())
@@ -171,9 +171,5 @@ func (g *group) wait(now float64, b *bucket, n, pace, keep, headroom float64) fl
 		}
 		n = max(1, n)
 	}
-	lack := min(n, b.size()-keep) + keep - b.level
-	if lack <= slack {
-		return 0
-	}
-	return math.Ceil(lack / rate * second)
+	return min(n, b.size()-keep) + keep - b.level, true
 }

@@ -169,6 +169,7 @@ func (h *history) acquisition() *acquisition {
 		h.asked = map[ID]*Request{}
 	}
 	r := h.request()
+	r.Class = h.class()
 	r.Waited, r.Placed = rapid.Bool().Draw(t, "waited"), rapid.IntRange(0, 3).Draw(t, "placed") == 0
 	r.NoProbe = rapid.IntRange(0, 3).Draw(t, "no probe") == 0
 	r.Random = rapid.Float64Range(0, 0.999).Draw(t, "random")
@@ -185,7 +186,13 @@ func (h *history) acquisition() *acquisition {
 		}
 	}
 	h.issued = append(h.issued, id)
-	return &acquisition{Request: r, id: id, instance: "a", touch: rapid.Bool().Draw(t, "touch")}
+	return &acquisition{Request: r, id: id, instance: h.instance(), touch: rapid.Bool().Draw(t, "touch")}
+}
+
+func (h *history) class() Class { return Class(rapid.IntRange(0, 2).Draw(h.t, "class")) }
+
+func (h *history) instance() string {
+	return rapid.SampledFrom([]string{"a", "b", "c"}).Draw(h.t, "instance")
 }
 
 // hints remembers nothing, or something.
@@ -240,6 +247,9 @@ func (h *history) settlement() *settlement {
 		s.Succeeded = true
 	case 1:
 		s.Failure = true
+	}
+	if s.mode == atLeave && flag("quit") {
+		s.flow = h.class().flow(h.instance())
 	}
 	s.Continues, s.Counted, s.Lost, s.Retry = flag("continues"), flag("counted"), flag("lost"), flag("retry")
 	if s.Retry || s.mode == atLeave {

@@ -2,19 +2,45 @@
 // organisation in one Redis or Valkey, for however many processes: twenty that
 // each believe in the whole limit would hit it twenty times.
 //
-// It is not about who goes next, or how many fly at once: that is decided in
-// each process, in front of it. A [Store] answers four questions, each in one
+// It is not about who goes next within a process, or how many fly at once: that
+// is decided in each of them, in front of it. What it does decide is whose turn
+// it is among processes. A [Store] answers four questions, each in one
 // round trip and by one script, so that no two processes see half of what a
 // third has done:
 //
 //	Acquire ──► pause, breaker, budget, then every bucket of every group: all
 //	            are charged, or none, and the exact wait is told. A short wait
-//	            is booked ahead, so that nobody polls, and nobody is overtaken
+//	            is booked ahead, so that nobody polls
 //	Learn   ──► headers have come: limits and levels, for all
 //	Content ──► a probe has brought content: it is good
 //	Settle  ──► it has ended: what it cost, what it earned, what it says
 //
 // The state of everything asked about rides on every reply.
+//
+// # The line
+//
+// Where there is too little for all, turns go by start-time fair queueing. A
+// flow is a process and a class; the classes of a group share it 8 : 4 : 1, and
+// the processes that ask for a class share that equally, by the time that they
+// take of the scarcest bucket.
+//
+//	Acquire ──► nobody is before it: granted, as soon as the wait is within Horizon
+//	        ──► others are: granted if enough is left for all of them, and else
+//	            told when there will be (ByLimit, ByTurn)
+//	            ├─ asks then: has its turn, or is told anew if one that has had
+//	            │  less has come meanwhile
+//	            └─ half a second late, or Quit: the turn passes
+//
+// So a process asks with one attempt of each class at a time, and sleeps as
+// long as it is told. What is given back meanwhile is noticed by who asks next:
+// for output, of which the wait is a guess, look again after a second. A flow
+// that was idle gets no credit for it. An attempt that is kept back by another
+// group than the first waits for that outside of the line.
+//
+// There is no line while there is enough: it begins with the first that has to
+// wait, or books ahead, and is forgotten five seconds after the last. Those who
+// ask for [Bucket.Keep] take what is left over, and have no turn of their own
+// for it.
 //
 // # A reservation
 //
@@ -37,6 +63,9 @@
 //   - In every window a bucket admits at most what it holds when full, and what
 //     refills; and, where one attempt is larger than the bucket, that attempt.
 //     Headers raise levels by no more than as much again.
+//   - Nobody who comes when told is passed by those whose class and process have
+//     had more. One that has gone holds up others until half a second after it
+//     was to ask again. 256 flows have a place; more are served as they come.
 //   - A level is at most the size of its bucket. A group is charged in all of
 //     its buckets or in none.
 //   - Time, which is the server's, does not go back: a clock that steps back
@@ -79,7 +108,7 @@
 // which the others come back: it is held by the store alone.
 //
 // The scripts are in lua; the same rules in plain Go, in bucket.go, lane.go,
-// memory.go, ending.go and learning.go, are the local share and what the
-// scripts are tested against. docs/fleet.md is the page for operators, with
+// line.go, memory.go, ending.go and learning.go, are the local share and what
+// the scripts are tested against. docs/fleet.md is the page for operators, with
 // the keys.
 package fleet

@@ -67,6 +67,9 @@ func (s *sight) leave(t *settlement) {
 	if t.Failure && !t.Counted && s.l.state == Closed && !s.l.ramping(s.now) && !s.l.p.off {
 		s.l.fail(s.now)
 	}
+	if l := s.o.lines[t.req.Groups[0].Name]; l != nil {
+		l.leave(t.flow)
+	}
 }
 
 // content: a probe is good from its first content on, however it ends.

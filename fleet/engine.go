@@ -52,6 +52,7 @@ type settlement struct {
 	mode settleMode
 	req  *Request
 	id   ID
+	flow string // that leaves the line; "" is none
 	*Outcome
 }
 

@@ -24,7 +24,7 @@ func (k keyspace) who(hash string) string { return k.tag(hash) + "who" }
 // of lists the keys of a request, in the scripts' order.
 func (k keyspace) of(r *Request, id ID) []string {
 	tag, lane := k.tag(r.Owner), clean(r.Lane)
-	keys := make([]string, 0, 4+2*len(r.Groups))
+	keys := make([]string, 0, 5+2*len(r.Groups))
 	keys = append(keys, tag+"live", tag+"lane:"+lane, tag+"fly:"+lane, tag+"res:"+string(id))
 	for _, g := range r.Groups {
 		name := clean(g.Name)
@@ -32,6 +32,9 @@ func (k keyspace) of(r *Request, id ID) []string {
 	}
 	return keys
 }
+
+// line is where those who wait for a request's first group are noted.
+func (k keyspace) line(r *Request) string { return k.tag(r.Owner) + "line:" + clean(r.Groups[0].Name) }
 
 // clean keeps what callers choose, such as names of models, from moving a key
 // to another slot, or from breaking a line of redis-cli.

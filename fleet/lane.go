@@ -143,7 +143,7 @@ func (l *lane) nextProbe(now float64) float64 {
 	case l.state == Open && l.p.every < 0:
 		at = l.pend
 	case l.state == Open:
-		at = min(max(l.probe, l.placeFree(now)), l.pend)
+		at = min(max(l.probe, min(l.placeFree(now), now+glance)), l.pend) // nothing tells when a place is given back
 	case l.state == HalfOpen:
 		at = min(l.placeFree(now), now+glance)
 	}

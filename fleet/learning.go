@@ -78,7 +78,7 @@ func (s *sight) teach(t *lesson, r *reservation, i, j int, g *group, b *bucket, 
 	case first:
 		b.level, b.seen = low, seen
 	case b.level > high+slack:
-		if b.level-high > 0.01*b.limited() {
+		if b.level-high > 0.01*b.limited() && s.now-g.born > wariness { // a young group has not heard of all
 			g.wary = max(g.wary, s.now+wariness)
 		}
 		b.level, b.seen = low, seen

@@ -18,6 +18,7 @@ type owner struct {
 	live   map[string]float64
 	lanes  map[string]*lane
 	groups map[string]*group
+	lines  map[string]*line
 	open   map[ID]*reservation
 }
 
@@ -40,7 +41,7 @@ func newMemory(p policy) *memory {
 func (m *memory) owner(name string) *owner {
 	o := m.owners[name]
 	if o == nil {
-		o = &owner{map[string]float64{}, map[string]*lane{}, map[string]*group{}, map[ID]*reservation{}}
+		o = &owner{map[string]float64{}, map[string]*lane{}, map[string]*group{}, map[string]*line{}, map[ID]*reservation{}}
 		m.owners[name] = o
 	}
 	return o
@@ -207,9 +208,14 @@ func (s *sight) decide(a *acquisition) (r Reply, again bool) {
 			return s.refuse(ByBudget, at-now, 0, 0), false
 		}
 	}
-	longest, group, kind := s.longest()
-	if longest > micros(a.Horizon) {
-		return s.refuse(ByLimit, longest, group, kind), false
+	n := s.need()
+	turn := s.lineUp(a, &n)
+	if reason, wait := turn.judge(&n, micros(a.Horizon)); reason != Granted {
+		turn.refused(&n, micros(a.Horizon), wait)
+		if reason == ByTurn {
+			return s.refuse(ByTurn, wait, 0, 0), false
+		}
+		return s.refuse(ByLimit, wait, n.group, n.kind), false
 	}
 	if held := s.o.open[a.id]; held != nil { // sent twice: charged once
 		return s.reply(Reply{ID: a.id, Probe: held.lease != 0}), true
@@ -221,8 +227,9 @@ func (s *sight) decide(a *acquisition) (r Reply, again bool) {
 	if mustPay {
 		s.m.p.withdraw(now, purse, scope, price)
 	}
+	turn.granted(&n)
 	s.charge(a.id, v)
-	return s.reply(Reply{ID: a.id, Wait: duration(longest), Group: group, Kind: kind, Probe: probe}), false
+	return s.reply(Reply{ID: a.id, Wait: duration(n.longest), Group: n.group, Kind: n.kind, Probe: probe}), false
 }
 
 func (s *sight) paused() (at int, wait float64) {
@@ -232,16 +239,6 @@ func (s *sight) paused() (at int, wait float64) {
 		}
 	}
 	return at, wait
-}
-
-func (s *sight) longest() (wait float64, at int, kind Kind) {
-	s.each(func(i, j int, g *group, b *bucket) {
-		want := s.r.Groups[i].Buckets[j]
-		if w := g.wait(s.now, b, want.Cost, s.r.Groups[i].Pace, want.Keep, s.m.p.headroom); w > wait {
-			wait, at, kind = w, i, b.kind
-		}
-	})
-	return wait, at, kind
 }
 
 // charge takes what the attempt needs from every bucket.

@@ -34,13 +34,15 @@ const dawn = 1_800_000_000_000_000 // a time on the border of a step of the brea
 // booked ahead or not, settled or not: what was admitted in any window is at
 // most what a full bucket holds and what refills, and the one that may leave a
 // debt. An attempt counts when it is sent, so when its wait is over; what was
-// given back counts as never sent.
+// given back counts as never sent. One process by itself is told exactly how
+// long to wait; among several, others may come first.
 func TestWindows_neverMoreThanBurstAndRate(t *testing.T) {
 	engines(t, func(t *testing.T, e func(policy) engine) {
 		rapid.Check(t, func(t *rapid.T) {
 			engine, owner, now := e(Policy{}.filled()), newOwner(), float64(dawn)
 			perMinute := float64(rapid.SampledFrom([]int{60, 600, 6000}).Draw(t, "limit"))
 			rate, burst := perMinute/60, max(1, perMinute/60*10)
+			several := rapid.Bool().Draw(t, "several")
 			type sent struct{ at, n float64 }
 			var all []sent
 			for i := range rapid.IntRange(1, 80).Draw(t, "attempts") {
@@ -49,6 +51,9 @@ func TestWindows_neverMoreThanBurstAndRate(t *testing.T) {
 				r := &Request{Owner: owner, Lane: "l", Groups: []Group{{Name: "g", Buckets: []Bucket{{Kind: Input, Cost: cost, Cap: perMinute}}}}}
 				r.Horizon = time.Duration(rapid.IntRange(0, 1).Draw(t, "horizon")) * time.Second
 				a := &acquisition{Request: r, id: ID(fmt.Sprint(i)), instance: "i", hints: none(r)}
+				if several {
+					a.instance, r.Class = rapid.SampledFrom([]string{"i", "j", "k"}).Draw(t, "instance"), Class(rapid.IntRange(0, 2).Draw(t, "class"))
+				}
 				got, err := engine.acquire(context.Background(), now, a)
 				if err != nil {
 					t.Fatal(err)
@@ -60,7 +65,7 @@ func TestWindows_neverMoreThanBurstAndRate(t *testing.T) {
 					if rapid.Bool().Draw(t, "wait") { // exact: it succeeds then, and not a microsecond before
 						now += micros(got.Wait)
 						a.id += "w"
-						if got, _ = engine.acquire(context.Background(), now, a); got.ID == "" {
+						if got, _ = engine.acquire(context.Background(), now, a); got.ID == "" && !several {
 							t.Fatalf("after waiting as told it is refused: %+v", got)
 						}
 					}

@@ -36,6 +36,11 @@ type Request struct {
 	// now and then that everyone is owed. There must be one.
 	Groups []Group
 
+	// Class is whose turn it is where there is too little for all. A process
+	// asks with one attempt of each class at a time then: see the package
+	// comment.
+	Class Class
+
 	// Horizon is how far ahead the attempt may book: if the wait is no longer
 	// it is granted, to be sent when Reply.Wait has passed. 1 s suits
 	// interactive calls, and 0 batches, which would else stand before them.
@@ -53,6 +58,39 @@ type Request struct {
 	Paid   bool  // Settle has charged Price already
 	Repeat bool  // the caller is itself retrying: earns nothing
 }
+
+// Class is the priority of a request among those that wait for the same
+// limits. The numbers are those of package call.
+type Class uint8
+
+// The classes. Normal is the default.
+const (
+	Normal Class = iota
+	Interactive
+	Batch
+)
+
+// String returns the class as the fields in Redis spell it.
+func (c Class) String() string { return [...]string{"normal", "interactive", "batch"}[c.known()] }
+
+// known takes what is no class for Normal.
+func (c Class) known() Class {
+	if c > Batch {
+		return Normal
+	}
+	return c
+}
+
+// digit is how requests to scripts spell it.
+func (c Class) digit() string { return string('0' + rune(c.known())) }
+
+// weights are what share each class has of what there is, beside the others.
+var weights = map[string]float64{"normal": 4, "interactive": 8, "batch": 1}
+
+func (c Class) weight() float64 { return weights[c.String()] }
+
+// flow names a class of a process: what is one party among those that wait.
+func (c Class) flow(instance string) string { return c.String() + "|" + instance }
 
 // Purse is the budget that a retry is paid from.
 type Purse uint8
@@ -97,16 +135,17 @@ const (
 	ByRamp           // it has closed; ask again with Placed when Wait has passed
 	ByBudget         // no retry can be paid for
 	ByLimit          // a bucket has too little
+	ByTurn           // others come first; there would be enough for it alone
 )
 
 var reasons = map[string]Reason{
 	"granted": Granted, "again": Granted, "-": Granted, "missing": Granted,
-	"pause": ByPause, "breaker": ByBreaker, "ramp": ByRamp, "budget": ByBudget, "limit": ByLimit,
+	"pause": ByPause, "breaker": ByBreaker, "ramp": ByRamp, "budget": ByBudget, "limit": ByLimit, "turn": ByTurn,
 }
 
 // String returns the reason as logs spell it.
 func (r Reason) String() string {
-	return [...]string{"granted", "pause", "breaker", "ramp", "budget", "limit"}[min(r, ByLimit)]
+	return [...]string{"granted", "pause", "breaker", "ramp", "budget", "limit", "turn"}[min(r, ByTurn)]
 }
 
 // ID names a reservation, in all processes. "" is none.
@@ -119,7 +158,9 @@ type Reply struct {
 
 	// Wait is how long the attempt has to wait before it is sent, if it was
 	// granted; else when to ask again. For limits it is exact unless something
-	// is given back sooner. Less than 0 is for ever.
+	// is given back sooner, and holds the place in the line: who comes later
+	// than half a second after it may find others before it. Less than 0 is
+	// for ever.
 	Wait time.Duration
 
 	Group int  // index of the group that takes longest, with ByLimit and ByPause
@@ -256,6 +297,8 @@ type View struct {
 // attempts, or waiting.
 type Ending struct {
 	Owner, Lane, Group string
+	Last               bool // nothing of its class waits in this process any more: see Store.Quit
+	Class              Class
 	Price              int // of a retry that is paid for and was never sent: it is given back
 	Purse              Purse
 	GaveUp             bool // it counts as a failure

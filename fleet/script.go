@@ -17,6 +17,8 @@ var (
 	resultsLua string
 	//go:embed lua/fast.lua
 	fastLua string
+	//go:embed lua/line.lua
+	lineLua string
 	//go:embed lua/acquire.lua
 	acquireLua string
 	//go:embed lua/settle.lua
@@ -48,7 +50,7 @@ func newScripted(client redis.Scripter, p policy, keys keyspace) *scripted {
 	seldom := "local function results()\n" + resultsLua + "load_ring()\nturn()\nripen()\nsave_ring()\nreturn forget_ripe\nend\n"
 	return &scripted{
 		client: client, p: p, keys: keys,
-		acquiring: script("local function general()\n", coreLua, seldom, acquireLua, "end\n", fastLua),
+		acquiring: script("local function general()\n", coreLua, seldom, lineLua, acquireLua, "end\n", fastLua),
 		settling:  script(coreLua, resultsLua, settleLua),
 		learning:  script(coreLua, learnLua), looking: script(coreLua, lookLua),
 	}
@@ -63,6 +65,17 @@ func (p *policy) lua(channel string) string {
 		"local PROBES, LEASE, RAMP, BUDGET, FLOOR, HEADROOM, KEEP_MS = %s, %s, %s, %s, %s, %s, '%s'\n",
 		channel, p.off, n(p.rate), n(p.window), n(p.least), n(p.open), n(p.every),
 		n(p.probes), n(p.lease), n(p.ramp), n(p.budget), n(p.floor), n(p.headroom), n(p.keepReservations/1000))
+}
+
+// load tells the server the scripts, so that the first who ask need not send
+// them. A Cluster is told by those who ask.
+func (s *scripted) load(ctx context.Context) {
+	if _, cluster := s.client.(*redis.ClusterClient); cluster {
+		return
+	}
+	for _, script := range []*redis.Script{s.acquiring, s.settling, s.learning, s.looking} {
+		_ = script.Load(ctx, s.client).Err() // as above: it is sent along where it is not known
+	}
 }
 
 // args collects what a script is told.
@@ -113,7 +126,7 @@ func (a *args) now(now float64) {
 func (s *scripted) acquire(ctx context.Context, now float64, a *acquisition) (Reply, error) {
 	v := make(args, 0, 32)
 	v.now(now)
-	v.str(string(a.id), a.instance, flags(a.touch, a.hints != nil, !a.NoProbe, a.Waited, a.Placed, a.Paid))
+	v.str(string(a.id), a.instance, flags(a.touch, a.hints != nil, !a.NoProbe, a.Waited, a.Placed, a.Paid)+a.Class.digit())
 	v.num(micros(a.Horizon), a.Random, float64(a.Price), float64(a.Purse)+1, a.income(), float64(len(a.Groups)))
 	for i, g := range a.Groups {
 		v.num(g.Pace, float64(len(g.Buckets)))
@@ -131,7 +144,7 @@ func (s *scripted) acquire(ctx context.Context, now float64, a *acquisition) (Re
 			}
 		}
 	}
-	r, err := s.run(ctx, s.acquiring, a.Request, a.id, v)
+	r, err := s.run(ctx, s.acquiring, append(s.keys.of(a.Request, a.id), s.keys.line(a.Request)), v)
 	if r.Known && r.Reason == Granted {
 		r.ID, r.Known = a.id, false
 	}
@@ -158,7 +171,12 @@ func (s *scripted) settle(ctx context.Context, now float64, t *settlement) (Repl
 			}
 		}
 	}
-	return s.run(ctx, s.settling, t.req, t.id, v)
+	keys := s.keys.of(t.req, t.id)
+	if t.flow != "" {
+		v.str(t.flow)
+		keys = append(keys, s.keys.line(t.req))
+	}
+	return s.run(ctx, s.settling, keys, v)
 }
 
 func (s *scripted) learn(ctx context.Context, now float64, t *lesson) (Reply, error) {
@@ -179,7 +197,7 @@ func (s *scripted) learn(ctx context.Context, now float64, t *lesson) (Reply, er
 			}
 		}
 	}
-	return s.run(ctx, s.learning, t.Request, t.id, v)
+	return s.run(ctx, s.learning, s.keys.of(t.Request, t.id), v)
 }
 
 func (s *scripted) look(ctx context.Context, now float64, t *glimpse) (Reply, error) {
@@ -199,14 +217,13 @@ func (s *scripted) look(ctx context.Context, now float64, t *glimpse) (Reply, er
 			v.num(float64(b.Kind), e.used, e.left, e.rate, e.ran)
 		}
 	}
-	return s.run(ctx, s.looking, t.Request, "charge:"+id, v)
+	return s.run(ctx, s.looking, s.keys.of(t.Request, "charge:"+id), v)
 }
 
 // run asks once. A script that the server has forgotten, after a restart, a
 // failover or SCRIPT FLUSH, is sent along with the question; nothing else is
 // asked twice.
-func (s *scripted) run(ctx context.Context, script *redis.Script, r *Request, id ID, v args) (Reply, error) {
-	keys := s.keys.of(r, id)
+func (s *scripted) run(ctx context.Context, script *redis.Script, keys []string, v args) (Reply, error) {
 	text, err := script.EvalSha(ctx, s.client, keys, v...).Text()
 	if redis.HasErrorPrefix(err, "NOSCRIPT") {
 		text, err = script.Eval(ctx, s.client, keys, v...).Text()

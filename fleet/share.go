@@ -139,8 +139,8 @@ func (m *memory) startShare(now, seenAt float64, at time.Time, r *Request, mo *m
 			case b.rate() == 0:
 			case ok && seen.Rate() > 0:
 				b.level = min(b.size(), seen.Level/mo.n-b.drawn-mo.bill.of(i, j).used)
-			default:
-				b.level = min(b.size(), depth*b.rate())
+			default: // what the others have used nobody knows here
+				b.level = min(b.size(), max(1, b.rate()))
 			}
 		}
 	}

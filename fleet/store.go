@@ -24,6 +24,7 @@ type Store struct {
 	wakes    chan Wake
 	stop     context.CancelFunc
 	stopped  sync.WaitGroup
+	greeted  chan struct{} // closed when the store has been looked for
 	hashes   hashes
 	instance string
 
@@ -81,7 +82,7 @@ func newStoreOver(o Options, shared engine) *Store {
 	return &Store{
 		o: o, instance: o.Instance, begun: time.Now().Add(-time.Hour), shared: shared, alone: newMemory(o.Policy.filled()),
 		wakes: make(chan Wake, 64), memos: map[string]*memo{}, open: map[ID]*opened{}, owners: map[string]*guard{},
-		held: map[string]time.Time{},
+		held: map[string]time.Time{}, greeted: make(chan struct{}),
 	}
 }
 
@@ -256,6 +257,9 @@ func (s *Store) Leave(ctx context.Context, e Ending) {
 	t := &settlement{mode: atLeave, req: r, id: "-", Outcome: &Outcome{
 		Failure: e.GaveUp, Counted: e.Counted, Price: e.Price, Purse: e.Purse,
 	}}
+	if e.Last {
+		t.flow = e.Class.flow(s.instance)
+	}
 	now := time.Now()
 	m, ask := s.remember(now, r)
 	if ask {
@@ -445,11 +449,20 @@ func (s *Store) note(now time.Time, m *memo, reply *Reply, o *opened) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !reply.Local && len(reply.Groups) == len(o.req.Groups) {
+		s.heed(m, reply.State)
 		m.req, m.at, m.state, m.known = o.req, now, reply.State, true
 		m.count(now, reply.Live)
 	}
 	if reply.ID != "" && len(s.open) < maxOpen {
 		s.open[reply.ID] = o
+	}
+}
+
+// heed tells those who wait that a breaker has moved since this process last
+// heard of it, whoever moved it: what is told by message can be lost.
+func (s *Store) heed(m *memo, fresh State) {
+	if m.known && fresh.Epoch != m.state.Epoch {
+		s.wake(Wake{Owner: clean(m.owner), Lane: clean(m.req.Lane), State: fresh.Breaker, Epoch: fresh.Epoch})
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -427,6 +429,13 @@ func TestACL_asDocumented(t *testing.T) {
 	for w := range strings.FieldsSeq(rule) {
 		words = append(words, w)
 	}
+	for _, script := range []string{coreLua, resultsLua, lineLua, fastLua, acquireLua, settleLua, learnLua, lookLua} {
+		for _, used := range regexp.MustCompile(`call\('([A-Z]+)'`).FindAllStringSubmatch(script, -1) {
+			if right := "+" + strings.ToLower(used[1]); !slices.Contains(words, any(right)) {
+				t.Errorf("a script uses %s, and docs/fleet.md does not list %s", used[1], right)
+			}
+		}
+	}
 	server := servertest.Single(t, servertest.Redis)
 	server.Do(words...)
 	o := Options{URL: "redis://evenkeel:PASSWORD@" + server.Addr, Policy: Policy{MinCalls: 1}, Timeout: time.Second}
@@ -443,6 +452,10 @@ func TestACL_asDocumented(t *testing.T) {
 	if got, err := s.Learn(t.Context(), p.ID, Lesson{Views: [][]View{{{Limit: 6000, Remaining: 600}}}}); err != nil || got.Local {
 		t.Errorf("learn: %+v, %v", got, err)
 	}
+	for got := p; got.ID != ""; got = mustAcquire(t, s, paced) { // until it has to wait
+		continue
+	}
+	s.Quit(t.Context(), "o", paced.Lane, "paced", Normal)
 	for _, id := range []ID{p.ID, r.ID} {
 		if got, err := s.Settle(t.Context(), id, Outcome{Failure: true}); err != nil || got.Local || !got.Known {
 			t.Errorf("settle: %+v, %v", got, err)

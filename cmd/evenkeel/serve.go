@@ -58,6 +58,7 @@ func serve(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	s.store.ready(cmd.Context())
 	announce(log, resolved, front, admin)
 
 	p := &process{service: s, log: log, resolved: resolved, reload: func() (*config.Resolved, error) { return load(cmd) }}

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"log/slog"
+	"time"
 
 	"github.com/evenkeel-dev/evenkeel"
 	"github.com/evenkeel-dev/evenkeel/call"
@@ -46,6 +48,16 @@ func (s *service) shared(c evenkeel.Config) evenkeel.Config {
 		c.Admission = s.store.admission
 	}
 	return c
+}
+
+// ready waits for a store that is there to be found, and not for one that is not.
+func (s *store) ready(ctx context.Context) {
+	if s == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	s.store.Ready(ctx)
 }
 
 func (s *store) close() {

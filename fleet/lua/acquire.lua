@@ -3,7 +3,7 @@
 -- ARGV: now, id, instance, flags, horizon, random, price, purse, income,
 -- groups; of each group pace and buckets; of each bucket kind, cost, cap, keep,
 -- and if hinted limit, depth, level. The flags are touch, hinted, may probe,
--- waited, placed, paid.
+-- waited, placed, paid; and the class.
 
 local id, instance = A[2], A[3]
 local function flag(i) return string.byte(A[4], i) == 49 end
@@ -75,11 +75,11 @@ local function refuse(reason, wait, g, k)
 	return answer(0, reason, wait, g, k, '0')
 end
 
-local longest, at_group, at_kind = 0, 0, 0
+local pausing, by = 0, 0
 for i, g in ipairs(groups) do
-	if g.paused > now and paused(g) - now > longest then longest, at_group = paused(g) - now, i end
+	if g.paused > now and paused(g) - now > pausing then pausing, by = paused(g) - now, i end
 end
-if longest > 0 then return refuse('pause', longest, at_group, 0) end
+if pausing > 0 then return refuse('pause', pausing, by, 0) end
 
 -- The breaker.
 local probe = false
@@ -122,13 +122,18 @@ if must_pay and price > BUDGET - purse.spent then
 	if at > now then return refuse('budget', at - now, 1, 0) end
 end
 
--- The limits.
+-- The limits. Of the first group, whose line it is, there is more to know: how
+-- much the attempt takes of it, how long it waits for that, and what is left
+-- after it, in seconds of the scarcest bucket.
+local longest, beyond, at_group, at_kind = 0, 0, 0, 0
+local share, short, spare = 0, 0, math.huge
 for i, g in ipairs(groups) do
 	for j = 1, g.n do
 		local b = g[j]
 		local rate, n, out = b.rate, b.cost, b.kind == OUTPUT
 		if rate > 0 and (n > 0 or out) then
 			local size, keep = b.size, b.keep
+			if i == 1 then share = max(share, n / rate) end
 			if now < g.wary then keep = max(keep, HEADROOM * b.least) end
 			if keep > 0 then keep = min(keep, size / 2) end
 			if out then
@@ -142,14 +147,36 @@ for i, g in ipairs(groups) do
 			end
 			if n > size - keep then n = size - keep end
 			local lack = n + keep - b.level
+			if i == 1 then spare = min(spare, -lack / rate) end
 			if lack > 1e-6 then
 				local wait = ceil(lack / rate * 1e6)
+				if i == 1 then short = max(short, wait) else beyond = max(beyond, wait) end
 				if wait > longest then longest, at_group, at_kind = wait, i, b.kind end
 			end
 		end
 	end
 end
-if longest > tonumber(A[5]) then return refuse('limit', longest, at_group, at_kind) end
+
+-- The line. Who is not the first in it is granted what leaves enough for all
+-- before it, and never books: one that may not book would never come to its turn.
+local horizon, place, till, rest = tonumber(A[5]), false, 0, 0
+if share > 0 then till = tonumber(call('HMGET', scope.key, 'line')[1] or '0') end
+if share > 0 and (short > 0 or till > now) then
+	place = stand(CLASSES[string.byte(A[4], 7)] .. instance, till)
+	if place.ahead and place.sum - spare > 1e-7 then rest = ceil((place.sum - spare) * 1e6) end
+end
+if rest > 0 or longest > horizon then
+	local wait, turn = max(longest, rest), max(short, rest)
+	if place and beyond > horizon and beyond > turn then -- it is held by something else: others need not wait for it
+		if place.listed then settle_in(place, scope, share, 0) end
+	elseif place then
+		local due = now + min(wait, FARTHEST)
+		place.till = max(place.till, now + CALM, due + GRACE)
+		settle_in(place, scope, share, due)
+	end
+	if longest <= horizon then return refuse('turn', wait, 0, 0) end
+	return refuse('limit', wait, at_group, at_kind)
+end
 
 -- Granted. From here on everything is written.
 local lease, epoch = '0', fmt('%.0f', L.epoch)
@@ -177,6 +204,12 @@ if scoped and price > 0 then early = '0' end
 call('ZADD', KEYS[3], NOW, id .. ' ' .. epoch .. ' ' .. lease .. ' ' .. early)
 call('PEXPIRE', KEYS[3], FORGET)
 if must_pay then withdraw(purse, scope, price) end
+if place then
+	local served = place.tag
+	place.tag = served + share * place.peers / place.weight
+	if short > 0 then place.till = max(place.till, now + CALM) end
+	settle_in(place, scope, share, 0, served)
+end
 for i, g in ipairs(groups) do
 	for j = 1, g.n do
 		local b = g[j]

@@ -2,7 +2,8 @@
 -- other. The constants are CHANNEL and the policy: OFF, RATE, WINDOW, LEAST,
 -- OPEN, EVERY, PROBES, LEASE, RAMP, BUDGET, FLOOR, HEADROOM, KEEP_MS.
 --
--- KEYS: live, lane, fly, reservation, then group and flow of each group.
+-- KEYS: live, lane, fly, reservation, then group and flow of each group; for
+-- acquire, and who leaves, also the line of the first.
 -- Every key carries the same hash tag, and every key is declared.
 --
 -- Numbers are doubles. Whatever is stored is formatted here: left to itself
@@ -237,7 +238,8 @@ local function next_probe()
 	elseif EVERY < 0 then
 		at = L.pend
 	else
-		at = min(max(L.probe, free), L.pend)
+		-- Nothing tells when a place is given back without a transition.
+		at = min(max(L.probe, min(free, now + 1000000)), L.pend)
 	end
 	return max(at, now)
 end

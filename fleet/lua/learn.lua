@@ -86,7 +86,9 @@ for i, g in ipairs(groups) do
 			elseif first then
 				b.level, b.seen = low, seen
 			elseif b.level > high + 1e-6 then
-				if b.level - high > 0.01 * b.least then g.wary, g.dirty = max(g.wary, now + WARY), true end
+				-- A young group has not heard of all that was sent before it was
+				-- known whose that is.
+				if b.level - high > 0.01 * b.least and now - g.born > WARY then g.wary, g.dirty = max(g.wary, now + WARY), true end
 				b.level, b.seen = low, seen
 			elseif b.level < low and ours then
 				local up = min(low, b.level + b.rate * window)

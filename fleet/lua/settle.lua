@@ -4,7 +4,8 @@
 -- ARGV: now, mode, id, succeeded, failure, continues, counted, lost, retry,
 -- price, purse, pause, empty, groups; of each group its buckets; of each
 -- bucket kind and actual: "-" keeps what is held, "r" and a number is at least
--- what it had time for.
+-- what it had time for. With leave the last is the flow that leaves the line,
+-- if any.
 
 local mode, id = A[2], A[3]
 local succeeded, failure, continues, counted, lost, retry = A[4] == '1', A[5] == '1', A[6] == '1', A[7] == '1', A[8] == '1', A[9] == '1'
@@ -39,10 +40,15 @@ local function finish()
 	save_lane(false)
 end
 local scope = groups[1]
+local place = mode == 'leave' and A[ai] and call('HMGET', KEYS[#KEYS], A[ai])[1]
 
 if mode == 'leave' then -- of a call that holds nothing but, maybe, a retry that is paid for
 	if price > 0 then deposit(scoped and scope or L, price) end
 	if failure and not counted and L.state == 'closed' and not ramping() and not OFF then fail() end
+	if place then -- its tag stays, so that coming back at once gains nothing
+		local tag, _, share = match(place, '(%S+) (%S+) (%S+)')
+		call('HSET', KEYS[#KEYS], A[ai], tag .. ' 0 ' .. share)
+	end
 	if scope.dirty and scope.born > 0 then call('HSET', scope.key, 'spent', real(scope.spent)) end
 	finish()
 	return answer(1, false, false)
