@@ -1,6 +1,9 @@
 package fleet
 
 import (
+	"io"
+	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,6 +34,7 @@ func TestStore_gone(t *testing.T) {
 				"EVENKEEL_LIMITS_MODELS={claude-opus-4-8: {rpm: 1200}}", "EVENKEEL_LIMITS_LEARN=false", "EVENKEEL_STORE_REDIS_EXPECTED_INSTANCES=8")
 			end := settled + goneFor + backFor
 			time.AfterFunc(settled, func() { o.begin(s) })
+			longest := s.glance(t, end)
 			returned := make(chan struct{})
 			time.AfterFunc(settled+goneFor, func() { o.until(s); close(returned) })
 			all := s.play(t, load{workers: 25, until: end, body: plain(20)})
@@ -39,6 +43,11 @@ func TestStore_gone(t *testing.T) {
 			gone := s.measure(settled, settled+goneFor)
 			back := s.measure(settled+goneFor+backIn, end)
 			inFlight := float64(25) // what one gateway had
+			blocked := <-longest
+			t.Logf("what is not limited took %v at most", blocked)
+			if blocked > mostBlocked {
+				t.Errorf("a call that nothing limits took %v, want %v at most", blocked, mostBlocked)
+			}
 			t.Logf("in each second %v", m.perSecond(end))
 			t.Logf("%.1f beyond the fullest window, %.0f %% of the rate while it was gone, %.0f %% from %v after its return",
 				m.beyond(limit), 100*gone.rate(goneFor)/(rpm/60), 100*back.rate(backFor-backIn)/(rpm/60), backIn)
@@ -63,4 +72,45 @@ func TestStore_gone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// glance asks every gateway, twenty times a second, for what the API answers at
+// once and nothing limits, and tells the longest that it took.
+func (s *stage) glance(t *testing.T, until time.Duration) <-chan time.Duration {
+	t.Helper()
+	longest := make(chan time.Duration, 1)
+	var mu sync.Mutex
+	var most time.Duration
+	var wg sync.WaitGroup
+	for _, n := range s.nodes {
+		client := &http.Client{Transport: &http.Transport{}}
+		t.Cleanup(client.CloseIdleConnections)
+		wg.Go(func() {
+			for time.Since(s.start) < until {
+				r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, n.url+"/v1/models", http.NoBody)
+				if err != nil {
+					panic(err)
+				}
+				r.Header.Set("X-Api-Key", "sk-fleet")
+				r.Header.Set("Anthropic-Version", "2023-06-01")
+				began := time.Now()
+				resp, err := client.Do(r)
+				if err != nil {
+					return // the test has ended
+				}
+				_, _ = io.Copy(io.Discard, resp.Body)
+				_ = resp.Body.Close()
+				took := time.Since(began)
+				mu.Lock()
+				most = max(most, took)
+				mu.Unlock()
+				time.Sleep(50*time.Millisecond - took)
+			}
+		})
+	}
+	go func() {
+		wg.Wait()
+		longest <- most
+	}()
+	return longest
 }

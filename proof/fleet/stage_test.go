@@ -107,6 +107,7 @@ type load struct {
 	workers int
 	until   time.Duration
 	class   string
+	node    int // 1 is the first; 0 is all of them
 	body    func(worker, n int) string
 	key     string
 }
@@ -130,6 +131,9 @@ func (s *stage) play(t *testing.T, loads ...load) []outcome {
 		ctx, cancel := context.WithDeadline(t.Context(), s.start.Add(l.until))
 		defer cancel()
 		for i, n := range s.nodes {
+			if l.node > 0 && i != l.node-1 {
+				continue
+			}
 			client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: l.workers}}
 			defer client.CloseIdleConnections()
 			for w := range l.workers {
