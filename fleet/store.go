@@ -395,6 +395,7 @@ func (s *Store) weigh(ctx context.Context, now time.Time, owner string, err erro
 		c.ReloadState(ctx) // in the background; by itself the client may take a minute to see a failover
 	}
 	if tripped {
+		s.wake(Wake{All: true}) // what it has told them to wait for is not so any more
 		s.o.Log.LogAttrs(ctx, slog.LevelWarn, "store does not answer", slog.String("cause", string(causeOf(err))),
 			slog.String("error", err.Error()))
 	}

@@ -16,9 +16,9 @@ const (
 	backIn   = 10 * time.Second
 	backRate = 0.97
 
-	mostBlocked = 100 * time.Millisecond
-	classesFor  = time.Minute
-	classesOff  = 0.10
+	notBlocked = 0.999
+	classesFor = time.Minute
+	classesOff = 0.10
 
 	probeEvery = 30 * time.Second
 	downFor    = 95 * time.Second

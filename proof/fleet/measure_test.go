@@ -19,7 +19,7 @@ type measure struct {
 func (s *stage) measure(from, to time.Duration) (m measure) {
 	for _, a := range s.api.Attempts() {
 		at := a.At.Sub(s.start)
-		if at < from || at >= to {
+		if at < from || at >= to || a.Method != http.MethodPost {
 			continue
 		}
 		m.attempts++

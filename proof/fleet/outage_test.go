@@ -3,6 +3,7 @@ package fleet
 import (
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -34,7 +35,7 @@ func TestStore_gone(t *testing.T) {
 				"EVENKEEL_LIMITS_MODELS={claude-opus-4-8: {rpm: 1200}}", "EVENKEEL_LIMITS_LEARN=false", "EVENKEEL_STORE_REDIS_EXPECTED_INSTANCES=8")
 			end := settled + goneFor + backFor
 			time.AfterFunc(settled, func() { o.begin(s) })
-			longest := s.glance(t, end)
+			took := s.glance(t, end)
 			returned := make(chan struct{})
 			time.AfterFunc(settled+goneFor, func() { o.until(s); close(returned) })
 			all := s.play(t, load{workers: 25, until: end, body: plain(20)})
@@ -43,10 +44,11 @@ func TestStore_gone(t *testing.T) {
 			gone := s.measure(settled, settled+goneFor)
 			back := s.measure(settled+goneFor+backIn, end)
 			inFlight := float64(25) // what one gateway had
-			blocked := <-longest
-			t.Logf("what is not limited took %v at most", blocked)
-			if blocked > mostBlocked {
-				t.Errorf("a call that nothing limits took %v, want %v at most", blocked, mostBlocked)
+			free := <-took
+			at := free[int(float64(len(free)-1)*notBlocked)]
+			t.Logf("of %d calls that nothing limits %.2f %% took %v at most, and the longest %v", len(free), 100*notBlocked, at, free[len(free)-1])
+			if at > 100*time.Millisecond {
+				t.Errorf("the store has blocked calls that nothing limits for %v, want 100 ms at most", at)
 			}
 			t.Logf("in each second %v", m.perSecond(end))
 			t.Logf("%.1f beyond the fullest window, %.0f %% of the rate while it was gone, %.0f %% from %v after its return",
@@ -75,12 +77,13 @@ func TestStore_gone(t *testing.T) {
 }
 
 // glance asks every gateway, twenty times a second, for what the API answers at
-// once and nothing limits, and tells the longest that it took.
-func (s *stage) glance(t *testing.T, until time.Duration) <-chan time.Duration {
+// once and nothing limits, and tells how long that took each time, shortest
+// first.
+func (s *stage) glance(t *testing.T, until time.Duration) <-chan []time.Duration {
 	t.Helper()
-	longest := make(chan time.Duration, 1)
+	told := make(chan []time.Duration, 1)
 	var mu sync.Mutex
-	var most time.Duration
+	var all []time.Duration
 	var wg sync.WaitGroup
 	for _, n := range s.nodes {
 		client := &http.Client{Transport: &http.Transport{}}
@@ -102,7 +105,7 @@ func (s *stage) glance(t *testing.T, until time.Duration) <-chan time.Duration {
 				_ = resp.Body.Close()
 				took := time.Since(began)
 				mu.Lock()
-				most = max(most, took)
+				all = append(all, took)
 				mu.Unlock()
 				time.Sleep(50*time.Millisecond - took)
 			}
@@ -110,7 +113,8 @@ func (s *stage) glance(t *testing.T, until time.Duration) <-chan time.Duration {
 	}
 	go func() {
 		wg.Wait()
-		longest <- most
+		slices.Sort(all)
+		told <- all
 	}()
-	return longest
+	return told
 }

@@ -18,9 +18,9 @@ const (
 	backIn   = 7 * time.Second // of looks every five seconds, and a little
 	backRate = 0.85
 
-	mostBlocked = 400 * time.Millisecond // on a machine that has much else to do
-	classesFor  = 15 * time.Second
-	classesOff  = 0.35 // of ten batch calls a few are a third
+	notBlocked = 0.98 // share of calls: a machine that has much else to do is late itself
+	classesFor = 15 * time.Second
+	classesOff = 0.35 // of ten batch calls a few are a third
 
 	probeEvery = 2 * time.Second
 	downFor    = 5 * time.Second
