@@ -30,7 +30,18 @@ func TestAdmission_conforms(t *testing.T) {
 	for _, kind := range servertest.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
 			s := servertest.Single(t, kind)
+			t.Log(s.Version())
 			calltest.Run(t, func(t *testing.T, c calltest.Config) call.Admission { return newAdmission(t, "redis://"+s.Addr, c) })
 		})
 	}
+	t.Run("cluster", func(t *testing.T) {
+		n := servertest.Cluster(t, servertest.Redis)
+		url := "redis://" + n[0].Addr + "?addr=" + n[1].Addr + "&addr=" + n[2].Addr
+		calltest.Run(t, func(t *testing.T, c calltest.Config) call.Admission { return newAdmission(t, url, c) })
+	})
+	t.Run("sentinel", func(t *testing.T) {
+		w := servertest.Sentinel(t, servertest.Redis)
+		url := "redis://" + w.Sentinels[0].Addr + "?master_name=" + servertest.MasterName + "&addr=" + w.Sentinels[1].Addr
+		calltest.Run(t, func(t *testing.T, c calltest.Config) call.Admission { return newAdmission(t, url, c) })
+	})
 }
