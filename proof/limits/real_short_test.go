@@ -11,9 +11,9 @@ import "time"
 const (
 	realWorkers = 24
 	usedFor     = 5 * time.Second
-	learnedBy   = 2500 * time.Millisecond
+	learnedBy   = 0 // a part of five seconds is a handful of calls
 	realUsed    = 0.60
-	realLearned = 0.50
+	realLearned = 0.60
 	realRefused = 0.02
 	realFew     = 8
 )
