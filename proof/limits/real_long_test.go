@@ -26,7 +26,7 @@ const (
 	othersEnd   = 2 * time.Minute
 	othersFew   = 0
 	othersLate  = 0
-	othersLeave = 0.5
+	othersLeave = 0.45 // strangers call at random: they take up to 45 %
 )
 
 var othersTempo = usedTempo
