@@ -7,8 +7,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
+
+var asked atomic.Bool
 
 var build = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "evenkeel-proof-")
@@ -28,6 +31,7 @@ var build = sync.OnceValues(func() (string, error) {
 // race detector if the test has it.
 func Path(t testing.TB) string {
 	t.Helper()
+	asked.Store(true)
 	path, err := build()
 	if err != nil {
 		t.Fatalf("go build: %v", err)
@@ -35,8 +39,12 @@ func Path(t testing.TB) string {
 	return path
 }
 
-// Remove deletes what Path has built. Call it when all tests have ended.
+// Remove deletes what Path has built, if it has. Call it when all tests have
+// ended.
 func Remove() {
+	if !asked.Load() {
+		return
+	}
 	if path, err := build(); err == nil {
 		_ = os.RemoveAll(filepath.Dir(path))
 	}
