@@ -405,6 +405,9 @@ func (m *Memory) told(h *holding) block {
 func (m *Memory) hold(now time.Time, h *holding, out queue.Outlook) Decision {
 	l := m.told(h)
 	h.reason, h.until = l.why, l.until
+	if l.why == HoldRamp {
+		h.until = time.Time{} // its places are for one each; all would come for the same
+	}
 	if out.Who == uint64(h.need.Call) {
 		h.until = out.At
 	}

@@ -201,10 +201,11 @@ func TestMemory_fullQueueNamesATime(t *testing.T) {
 	}
 }
 
-// While a ramp lasts calls do not ask again and again.
+// While a ramp lasts calls do not ask again and again. A limit on concurrency
+// would hide that they do.
 func TestMemory_rampIsNoHerd(t *testing.T) {
 	for _, waiters := range []int{250, 500, 1000} {
-		d := newOffice(t, MemoryConfig{Limits: Limits{Fixed: true}})
+		d := newOffice(t, MemoryConfig{Limits: Limits{Fixed: true}, Concurrency: Concurrency{Fixed: true}})
 		r := uint64(1)
 		d.cfg.Rand = func() float64 { r = r*6364136223846793005 + 1442695040888963407; return float64(r>>11) / (1 << 53) }
 		d.trip()

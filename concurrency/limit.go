@@ -2,13 +2,14 @@
 // the upstream is overloaded. While it is not, there is no limit, and none is
 // sought: a healthy API tells nothing of where its capacity ends.
 //
-//	         more than 10 % of at least 20 attempts
-//	         in 10 s met overload: cut                their share is down
+//	         more than 10 % of at least 20 attempts   their share is down, or what
+//	         in 10 s met overload: cut                goes beyond it is refused
 //	┌──────┐ ──────────────────────────▶ ┌───────┐ ────────────────────▶ ┌─────────┐
 //	│ none │                             │ trial │                       │ episode │
 //	└──────┘ ◀────────────────────────── └───────┘                       └─────────┘
 //	    ▲     it is not: no trial for a                                       │
-//	    │     minute, then for two, … ten                                     │
+//	    │     minute, then for two, … ten;                                    │
+//	    │     or 3 s without overload or need                                 │
 //	    └─────────────────────────────────────────────────────────────────────┘
 //	          nothing met overload for 60 s, or for so long the limit held nobody
 //	          back; or the share is up again: as after a trial
@@ -24,12 +25,17 @@
 // was refused is what went beyond capacity. If it is not, their share stays, and
 // the limit goes. A trial can be won by luck, and a cause can pass, so the same
 // is asked of every twenty attempts and more for as long as the limit stands;
-// it goes when it fails twice in a row. What a trial has found not to be our
-// load is not tried again for a while, unless the share doubles.
+// it goes when it fails twice in a row.
 //
-// A trial must not depend on answers: where those take minutes and the limit holds
-// everything else back, nothing would start, and nothing be learned. So now and then
-// an attempt goes in spite of the limit (leak.go).
+// That takes long where answers do or refusals are many, and meanwhile the limit
+// falls. So the experiment is also made the other way round: attempts go in spite
+// of the limit, as many at a time as can be told apart (leak.go). Beyond a limit
+// that helps nearly all are refused; beyond one that does not they fare like those
+// within it. This decides nearly all trials, in a second or two where refusals
+// are quick: before what is held back makes a difference.
+//
+// What a trial has found not to be our load is not tried again for a while,
+// unless the share doubles.
 //
 // # How the limit moves
 //
@@ -158,7 +164,7 @@ func (l *Limit) Room(now time.Time) bool {
 	if l.cfg.Max > 0 && l.inFlight >= l.cfg.Max {
 		return false
 	}
-	if l.limit == 0 || l.inFlight < l.limit {
+	if l.limit == 0 || l.within() < l.limit {
 		return true
 	}
 	l.bound, l.wanted = now, true
@@ -169,7 +175,7 @@ func (l *Limit) Room(now time.Time) bool {
 // does not ask itself.
 func (l *Limit) Start(now time.Time) Slot {
 	l.advance(now)
-	if l.limit > 0 && l.inFlight >= l.limit && l.mayLeak(now) {
+	if l.limit > 0 && l.within() >= l.limit && l.mayLeak(now) {
 		l.inFlight++
 		return l.leak(now)
 	}
@@ -237,12 +243,18 @@ func (l *Limit) advance(now time.Time) {
 
 // useless says that the limit has met no overload for long enough, though it
 // was raised in that time and what was added has been accepted; or that it has
-// held nobody back for as long, while overload was no more than chance. A
-// timeout takes its time to tell.
+// held nobody back for as long, while overload was no more than chance. On trial
+// that takes seconds, since leaks would tell soon if it was of use; and nothing is
+// lost, since another trial can begin at once. A timeout takes its time to tell.
 func (l *Limit) useless(now time.Time) bool {
 	long := max(quiet, 2*l.refusal)
 	if now.Sub(l.lastBad) >= long && l.step > 1 && l.gain == 0 {
 		return true
+	}
+	if !l.leaks.ours && !l.slow() {
+		if long = max(idle, 2*l.refusal); now.Sub(l.began) >= long && now.Sub(l.lastBad) >= long {
+			return true
+		}
 	}
 	return now.Sub(l.bound) >= long && now.Sub(l.began) >= long && l.window.counts(now).share() <= suspicious
 }

@@ -32,8 +32,9 @@ func overload(l *Limit) (served []Slot) {
 	return slots[:20]
 }
 
-// tight has nothing go in spite of the limit, which is a question of its own.
-func tight(l *Limit) { l.leaks.last = at(time.Hour) }
+// tight has nothing go in spite of the limit, which is a question of its own: as
+// if that had shown that it is our load.
+func tight(l *Limit) { l.leaks.last, l.leaks.ours = at(time.Hour), true }
 
 func TestLimit_noneWhileHealthy(t *testing.T) {
 	l := New(Config{})
@@ -183,6 +184,7 @@ func TestLimit_ends(t *testing.T) {
 	t.Run("a minute without overload while the limit grew", func(t *testing.T) {
 		l := New(Config{})
 		out := overload(l)
+		tight(l)
 		var gone time.Duration
 		for now := time.Second; now < 2*time.Minute && gone == 0; now += 500 * time.Millisecond {
 			l.End(at(now), out[0], Served)
@@ -201,7 +203,8 @@ func TestLimit_ends(t *testing.T) {
 	t.Run("a minute in which nobody was held back", func(t *testing.T) {
 		l := New(Config{})
 		served := overload(l)
-		l.Room(at(10 * time.Second)) // somebody is held back, or goes in spite of it
+		tight(l)
+		l.Room(at(10 * time.Second)) // somebody is held back
 		end(l, at(11*time.Second), served, Served)
 		for _, tt := range []struct {
 			at   time.Duration

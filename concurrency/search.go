@@ -11,6 +11,7 @@ func (l *Limit) accept(now time.Time, tick int64, n int) {
 	if l.limit == 0 {
 		return
 	}
+	l.leaks.since.good += n
 	started := l.origin.Add(time.Duration(tick+1) * tickTime) // or a little before
 	if started.After(l.stood) {
 		l.credit += n
@@ -68,7 +69,7 @@ func (l *Limit) maySearch(now time.Time) bool {
 // too much. Otherwise it was chance, or capacity has fallen: the next that is
 // accepted, or refused, will tell.
 func (l *Limit) shrink(now time.Time, s Slot) {
-	l.limit = max(min(l.limit, l.inFlight), 1)
+	l.limit = max(min(l.limit, l.within()), 1)
 	if s.start.Before(l.stood) {
 		l.safe = l.limit // what was thought to be served was not
 	}

@@ -24,22 +24,26 @@ type storm struct {
 	r       *rand.Rand
 	answer  time.Duration // mean time of an answer; ± a half
 	places  func(time.Duration) int
-	noise   float64       // share of attempts refused whatever the load
-	slow    time.Duration // that a refusal takes; 0 means refusal
-	costs   time.Duration // that a refusal keeps a place busy
-	busy    int           // attempts being served
-	refuses int           // places that are busy refusing
-	shared  bool          // nothing is refused: beyond the places all answers take longer
+	noise   float64                     // share of attempts refused whatever the load
+	random  func(time.Duration) float64 // more of them, by time; may be nil
+	slow    time.Duration               // that a refusal takes; 0 means refusal
+	costs   time.Duration               // that a refusal keeps a place busy
+	busy    int                         // attempts being served
+	refuses int                         // places that are busy refusing
+	shared  bool                        // nothing is refused: beyond the places all answers take longer
 	limit   gate
 	budget  *retry.Budget
 	rule    rule
 	waiting waiting
+	open    bool      // calls arrive by themselves; no worker makes one after another
 	wakes   time.Time // when somebody asks because the limit has named a time
 
 	served   int // answers
 	attempts int
 	refused  int
 	failed   int // calls given up
+
+	took []time.Duration // of answered calls that arrived by themselves
 }
 
 // refusal is how long a 529 takes: an edge that says so.
@@ -89,7 +93,18 @@ func (s *storm) begin(workers int) {
 }
 
 // call is what a worker does next, always.
-func (s *storm) call() { s.ask(&call{arrived: s.now}) }
+func (s *storm) call() {
+	if !s.open {
+		s.ask(&call{arrived: s.now})
+	}
+}
+
+// arrive has calls come at random, so many a second until then.
+func (s *storm) arrive(perSecond float64, until time.Duration) {
+	for at := time.Duration(0); at < until; at += time.Duration(s.r.ExpFloat64() / perSecond * float64(time.Second)) {
+		s.in(at, func() { s.ask(&call{arrived: s.now}) })
+	}
+}
 
 func (s *storm) ask(c *call) {
 	heap.Push(&s.waiting, c)
@@ -116,7 +131,11 @@ func (s *storm) start(c *call) {
 	s.attempts++
 	c.n++
 	places := s.places(s.now.Sub(epoch))
-	noise := s.r.Float64() < s.noise
+	share := s.noise
+	if s.random != nil {
+		share += s.random(s.now.Sub(epoch))
+	}
+	noise := s.r.Float64() < share
 	if s.shared && !noise {
 		s.share(c, slot, places)
 		return
@@ -152,6 +171,9 @@ func (s *storm) answers(c *call, slot Slot, after time.Duration) {
 		s.busy--
 		s.served++
 		s.limit.End(s.now, slot, Served)
+		if s.open {
+			s.took = append(s.took, s.now.Sub(c.arrived))
+		}
 		s.call()
 		s.pump()
 	})

@@ -13,6 +13,7 @@ const (
 	cutTo      = 0.95             // of the attempts being served
 	leastCut   = time.Second      // between cuts, or the median answer
 	quiet      = 60 * time.Second // without overload, or without need: no limit
+	idle       = 3 * time.Second  // or for so long, as long as the limit is on trial
 
 	deepestCut  = 4                      // part of what is in flight, below which no cut goes: timeouts come in bursts
 	less        = 0.6                    // of the share before, and the limit helps
@@ -50,8 +51,9 @@ func (l *Limit) refused(now time.Time, s Slot, took time.Duration) {
 		}
 		return
 	}
+	l.leaks.since.bad++
 	stale := l.slow() && s.start.Before(l.moved) // of the load that the limit had before
-	if float64(l.inFlight+1) >= binding*float64(l.limit) && !stale {
+	if float64(l.within()+1) >= binding*float64(l.limit) && !stale {
 		l.shrink(now, s)
 	}
 	if !s.start.Before(l.began) {
@@ -68,7 +70,7 @@ func (l *Limit) refused(now time.Time, s Slot, took time.Duration) {
 // cut sets the limit to a little less than what is being served.
 func (l *Limit) cut(now time.Time) {
 	l.lastCut, l.moved = now, now
-	served := max(float64(l.inFlight)-l.window.doomed(now), float64(l.inFlight)/deepestCut)
+	served := max(float64(l.within())-l.window.doomed(now), float64(l.within())/deepestCut)
 	l.limit = max(min(l.limit, int(math.Round(cutTo*served))), 1)
 	l.stand(now)
 	l.window = window{} // what led to this cut is not to lead to another
@@ -79,8 +81,8 @@ func (l *Limit) try(now time.Time) {
 	l.limit, l.top = l.inFlight+1, l.inFlight
 	l.began, l.before, l.bound = now, l.window.counts(now), now
 	l.proven, l.check, l.strikes, l.wanted = false, counts{}, 0, false
+	l.leaks = leaks{made: l.leaks.made, last: now}
 	l.cut(now)
-	l.leaks = leaks{made: l.leaks.made, base: l.leaks.made, last: now}
 }
 
 // verify asks whether the limit does what it is there for.
@@ -103,9 +105,15 @@ func (l *Limit) verify(now time.Time) {
 		l.strikes++
 	default:
 		l.lift()
-		l.again, l.excused = now.Add(l.pause), share
-		l.pause = min(2*l.pause, longPause)
+		l.excuse(now, share)
 	}
 }
 
 func (l *Limit) lift() { l.limit = 0 }
+
+// excuse puts off the next trial, since so large a share was found not to be
+// our load.
+func (l *Limit) excuse(now time.Time, share float64) {
+	l.again, l.excused = now.Add(l.pause), share
+	l.pause = min(2*l.pause, longPause)
+}

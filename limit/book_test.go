@@ -179,6 +179,39 @@ func TestOutput_countsAsItComes(t *testing.T) {
 	}
 }
 
+// Output that was seen to be used up while others are known is not tried as
+// long as what runs takes what they may leave, and then it is.
+func TestOutput_whatRefillsUnseenIsNotBelieved(t *testing.T) {
+	b := limit.NewBook(limit.Config{})
+	send := func(now time.Time) limit.Answer { // each takes 40 a second of 400
+		n := need(10, 1200)
+		n.Pace = 40
+		return b.Acquire(now, n)
+	}
+	show := func(now time.Time, id limit.ID, left int64) {
+		b.Observe(now, id, answered(now, claude.RateLimits{Output: window(24_000, left, now)}))
+	}
+	var ids []limit.ID
+	for range 7 {
+		ids = append(ids, send(begin).ID)
+	}
+	show(begin, ids[0], 24_000)
+	now := begin.Add(time.Second)
+	show(now, ids[1], 4000) // others have taken the rest
+	show(now, ids[2], 0)
+	now = now.Add(20 * time.Second) // 2400 would have refilled
+	if a := send(now); a.ID != 0 || a.Wait <= 0 {
+		t.Errorf("let in %v while seven take 280 of 400 a second and strangers the rest", a)
+	}
+	for _, id := range ids[:4] {
+		b.Settle(now, id, limit.End{Outcome: limit.Settled, Usage: claude.Usage{Input: 10, Output: 600}})
+	}
+	now = now.Add(5 * time.Second)
+	if a := send(now); a.ID == 0 {
+		t.Errorf("not let in (%v, %v) though strangers who take 160 of 400 a second would leave something", a.Reason, a.Wait)
+	}
+}
+
 func TestUnknown_startsSlowly(t *testing.T) {
 	b := limit.NewBook(limit.Config{})
 	count := func(now time.Time) (n int, last limit.Answer, id limit.ID) {

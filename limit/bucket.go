@@ -78,6 +78,7 @@ func (b *bucket) refill(t tick) {
 		b.ramp.grow(t, past, b.rate)
 	}
 	used := b.flow.run(past)
+	b.flow.worst = max(0, min(b.size(), b.flow.worst+(1-strange)*b.rated()*past-used))
 	if b.limited() {
 		b.level = min(b.size(), b.level+b.ours()*past-used)
 	}
@@ -88,9 +89,9 @@ func (b *bucket) refill(t tick) {
 //
 // Who takes more than the bucket can hold needs a full one, and leaves a debt
 // that those behind wait out. Whoever waited for more would starve.
-func (b *bucket) wait(k Kind, n, pace, cushion float64) time.Duration {
+func (b *bucket) wait(k Kind, n, pace, cushion float64, wary bool) time.Duration {
 	if k == Output {
-		return b.waitOutput(n, pace, cushion)
+		return b.waitOutput(n, pace, cushion, wary)
 	}
 	if n <= 0 {
 		return 0

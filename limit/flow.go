@@ -29,6 +29,11 @@ type flow struct {
 	shown    tick // when that was
 	unseen   int  // attempts let in since
 	let      tick // when the last of them was
+
+	// worst is what was seen to be left, less what a stranger who takes a large
+	// part of the rate would have taken since. It is never a debt: upstream slows
+	// answers down where nothing is left.
+	worst float64
 }
 
 // drain is how much a second others take of the output, as far as levels show
@@ -50,12 +55,12 @@ const (
 )
 
 func (d *drain) learn(t tick, lower, off, rate float64) {
-	if lower < 0 {
-		lower *= lessDrain
-	}
 	d.sum += lower
 	past := (t - d.begin).Seconds()
 	if rate > 0 && past >= max(drainEvery.Seconds(), off/(drainNoise*rate)) {
+		if d.sum < 0 {
+			d.sum *= lessDrain
+		}
 		d.rate = max(0, min(mostDrain*rate, d.rate+d.sum/past))
 		d.sum, d.begin = 0, t
 	}
@@ -84,11 +89,22 @@ func (b *bucket) ours() float64 {
 // to tell it, before another is. A guess: an answer begins in a second.
 const probing = 1500 * time.Millisecond
 
+// Where others are known, or may have come because nobody has looked for so
+// long, an attempt waits until it would find something left though a stranger
+// took this share of the rate. It costs none of the rate: what is not used
+// stays in the bucket. Without it one attempt in a hundred was answered 429
+// while somebody else had 40 % of it, by a level that had refilled unseen.
+// Both are guesses.
+const (
+	strange    = 0.4
+	longUnseen = 8 * time.Second
+)
+
 // waitOutput is wait for what is counted as it comes. Since attempts take
 // nothing when they begin, a level that is wrong lets in any number of them;
 // so where little is left, and it was seen long ago, or nothing was left when
 // it was last seen, one at a time is let in until an answer shows more.
-func (b *bucket) waitOutput(n, pace, cushion float64) time.Duration {
+func (b *bucket) waitOutput(n, pace, cushion float64, wary bool) time.Duration {
 	f := &b.flow
 	need := f.need(n, pace, b.ours())
 	blind := b.mirrors() && b.level < b.size()/8 && b.at > f.shown+fresh
@@ -101,6 +117,11 @@ func (b *bucket) waitOutput(n, pace, cushion float64) time.Duration {
 		// that would be waiting on a level that nobody has seen.
 		need, cushion = 1, max(cushion/2, min(cushion, margin.Seconds()*b.rated()))
 	}
+	if b.mirrors() && (wary || b.at > f.shown+longUnseen) {
+		if lack := margin.Seconds()*b.rated() - f.worst; lack > 0 {
+			ahead = max(ahead, seconds(lack/((1-strange)*b.rated())))
+		}
+	}
 	lack := min(need, b.size()-cushion) + cushion - b.level
 	if lack <= slack {
 		return ahead
@@ -112,6 +133,9 @@ func (b *bucket) waitOutput(n, pace, cushion float64) time.Duration {
 func (f *flow) see(t tick, v view, off, lower, rate float64) {
 	if v.kind == Input || v.kind == Tokens {
 		return // what is reserved too high hides what others take
+	}
+	if v.kind == Output && v.remaining <= off {
+		lower = max(0, lower) // it is held at nothing, whatever is taken
 	}
 	f.drain.learn(t, lower, off, rate)
 	if v.kind != Output {

@@ -181,7 +181,7 @@ func (b *Book) refusal(t tick, s *scope, groups *[most]*group, n Need, c cost) (
 				continue
 			}
 			u.refill(t)
-			if wait := u.wait(kind, g.cost(&c, kind), c.pace, g.reserve(t, kind, b.headroom(), g.cost(&c, kind), n.Spare)); wait > worst.Wait {
+			if wait := u.wait(kind, g.cost(&c, kind), c.pace, g.reserve(t, kind, b.headroom(), g.cost(&c, kind), n.Spare), t < g.wary); wait > worst.Wait {
 				worst = Answer{Reason: Scarce, Wait: wait, Own: own, Kind: kind, Limit: int64(u.rated() * 60)}
 			}
 		}

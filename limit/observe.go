@@ -167,7 +167,7 @@ func (b *Book) see(t tick, r *reservation, g *group, k Kind, w claude.Window, a 
 	}
 	at := min(t, max(r.start, a.At.Sub(b.epoch)))
 	v := view{
-		kind: k, start: r.start, at: at, refused: refused,
+		kind: k, start: r.start, at: at, refused: refused, wary: t < g.wary,
 		limit: float64(w.Limit), remaining: float64(w.Remaining),
 	}
 	if !w.Reset.IsZero() {

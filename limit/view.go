@@ -14,6 +14,7 @@ type view struct {
 	own     float64 // what the attempt is charged here
 	before  float64 // charged to the bucket before it, ever
 	charged bool    // own and before are known
+	wary    bool    // others use the limit
 }
 
 const (
@@ -63,10 +64,11 @@ func (b *bucket) see(t tick, v view) (set bool, surprise float64) {
 	}
 	low, high, seen, ok := b.bounds(t, v)
 	if !ok { // of the past: looking ahead shows no more than this
-		b.flow.shown, b.flow.unseen = t, 0
+		b.flow.shown, b.flow.unseen, b.flow.worst = t, 0, max(0, b.level)
 		return false, 0
 	}
 	low = min(low, b.size())
+	b.flow.worst = max(0, low)
 	switch {
 	case !known:
 		b.level, b.anchor = low, seen
@@ -78,6 +80,12 @@ func (b *bucket) see(t tick, v view) (set bool, surprise float64) {
 		b.flow.see(t, v, b.error(v.kind), surprise, b.rated())
 		b.level, b.anchor = low, seen
 		return true, surprise
+	case v.wary && v.kind == Output:
+		// What others take is hidden by rounding for long: the lowest it can be is
+		// taken for the level, and what it has moved by adds up to what they take.
+		b.flow.see(t, v, b.error(v.kind), b.level-low, b.rated())
+		b.level, b.anchor = low, seen
+		return true, 0
 	case b.level < low:
 		b.flow.see(t, v, b.error(v.kind), b.level-low, b.rated())
 		b.level, b.anchor = low, seen

@@ -41,6 +41,15 @@ type demand struct {
 	cached bool // most of the prompt is read from the cache
 }
 
+// limitFor is the limit that so many workers want twice of.
+func (d demand) limitFor(workers int) sim.Limit {
+	l := d.limit
+	for _, n := range []*int{&l.RPM, &l.ITPM, &l.OTPM} {
+		*n = *n * workers / 10
+	}
+	return l
+}
+
 // Ten workers with answers of about 18 s ask for 33 requests a minute.
 var demands = []demand{
 	{name: "requests-bound", limit: sim.Limit{RPM: 16, ITPM: 10_000_000, OTPM: 1_000_000}, bytes: func(rng *rand.Rand) int { return 1000 + rng.IntN(1000) }},
@@ -64,9 +73,7 @@ type run struct {
 }
 
 func newRun(d demand, stream, known bool, seed uint64) *run {
-	for _, n := range []*int{&d.limit.RPM, &d.limit.ITPM, &d.limit.OTPM} {
-		*n = *n * workers / 10
-	}
+	d.limit = d.limitFor(workers)
 	cfg := limit.Config{}
 	if known {
 		cfg.Models = map[string]limit.Rates{model: {RPM: int64(d.limit.RPM), ITPM: int64(d.limit.ITPM), OTPM: int64(d.limit.OTPM)}}
@@ -90,7 +97,7 @@ func (r *run) all(t *testing.T) {
 		rng := rand.New(rand.NewPCG(uint64(i), 1))
 		wg.Go(func() {
 			for n := 0; ctx.Err() == nil; n++ {
-				body := r.body(rng, fmt.Sprint(i, " ", n))
+				body := r.body(rng, fmt.Sprint(i, " ", n), r.stream)
 				for !r.attempt(ctx, body) && ctx.Err() == nil {
 				}
 			}
@@ -101,10 +108,10 @@ func (r *run) all(t *testing.T) {
 
 // body makes a request. In a conversation that is cached, one in twelve writes
 // what the others read.
-func (r *run) body(rng *rand.Rand, name string) []byte {
-	text := name + strings.Repeat(" word", r.bytes(rng)/5)
-	in := map[string]any{"model": model, "max_tokens": 4096, "stream": r.stream, "messages": []any{map[string]any{"role": "user", "content": text}}}
-	if r.cached {
+func (d demand) body(rng *rand.Rand, name string, stream bool) []byte {
+	text := name + strings.Repeat(" word", d.bytes(rng)/5)
+	in := map[string]any{"model": model, "max_tokens": 4096, "stream": stream, "messages": []any{map[string]any{"role": "user", "content": text}}}
+	if d.cached {
 		prefix := "shared"
 		if rng.IntN(12) == 0 {
 			prefix = name

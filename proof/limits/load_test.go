@@ -123,11 +123,16 @@ func (m measure) String() string {
 func (m measure) refusedShare() float64 { return float64(m.refused) / float64(max(m.attempts, 1)) }
 
 // observe counts the attempts that began within [from, to) since the start,
-// against a limit whose bucket held so much at from.
+// and the output that was produced then, against a limit whose bucket held so
+// much at from.
 func observe(attempts []sim.Attempt, l sim.Limit, from, to, held time.Duration, of func(sim.Attempt) bool) (m measure) {
 	var requests, input, output float64
 	for _, a := range attempts {
-		if a.Since < from || a.Since >= to || of != nil && !of(a) {
+		if of != nil && !of(a) {
+			continue
+		}
+		output += float64(a.OutputTokens) * within(a, from, to)
+		if a.Since < from || a.Since >= to {
 			continue
 		}
 		m.attempts++
@@ -146,7 +151,6 @@ func observe(attempts []sim.Attempt, l sim.Limit, from, to, held time.Duration, 
 		if l.CacheReads {
 			input += float64(a.CacheReadTokens)
 		}
-		output += float64(a.OutputTokens)
 	}
 	allowed := func(perMinute int) float64 { return float64(perMinute) / 60 * (held + to - from).Seconds() }
 	for k, pair := range [...][2]float64{{requests, allowed(l.RPM)}, {input, allowed(l.ITPM)}, {output, allowed(l.OTPM)}} {
@@ -155,6 +159,19 @@ func observe(attempts []sim.Attempt, l sim.Limit, from, to, held time.Duration, 
 		}
 	}
 	return m
+}
+
+// within is the share of an answer that was produced within [from, to), if it
+// came evenly.
+func within(a sim.Attempt, from, to time.Duration) float64 {
+	begin, end := a.Since, a.Since+a.Duration
+	if a.Stream {
+		begin += a.Headers
+	}
+	if end <= begin { // at once
+		end = begin + 1
+	}
+	return max(0, (min(end, to)-max(begin, from)).Seconds()) / (end - begin).Seconds()
 }
 
 // inBubble runs f on a virtual clock.

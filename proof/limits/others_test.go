@@ -3,12 +3,25 @@ package limits
 import (
 	"math/rand/v2"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/evenkeel-dev/evenkeel"
 	"github.com/evenkeel-dev/evenkeel/sim"
 )
+
+// strangers call for so long, one every so often on average, whatever is
+// answered.
+func strangers(rt http.RoundTripper, l load, every, long time.Duration) {
+	r := rand.New(rand.NewPCG(7, 7))
+	var wg sync.WaitGroup
+	for end := time.Now().Add(long); time.Now().Before(end); time.Sleep(time.Duration(r.ExpFloat64() * float64(every))) {
+		body := l.body(r, 0)
+		wg.Go(func() { ask(rt, l, body, time.Now()) })
+	}
+	wg.Wait()
+}
 
 // TestOthers: for two minutes somebody else takes 40 % of the organisation's
 // limit. At most 2 % of our attempts are answered 429 while that begins, and
@@ -24,17 +37,13 @@ func TestOthers(t *testing.T) {
 		const from, until, end = 3 * time.Minute, 5 * time.Minute, 7 * time.Minute
 		body := func(*rand.Rand, int) string { return prompt(20, 1024, false) }
 		done := make(chan struct{})
-		go func() { // at a rate of its own, whatever is answered
+		go func() {
 			defer close(done)
 			time.Sleep(from)
-			r := rand.New(rand.NewPCG(7, 7))
-			for end := time.Now().Add(until - from); time.Now().Before(end); time.Sleep(time.Duration(r.ExpFloat64() * float64(50*time.Millisecond))) {
-				go ask(http.RoundTripper(api), load{key: "theirs"}, prompt(20, 1024, false), time.Now())
-			}
+			strangers(api, load{key: "theirs", body: body}, 50*time.Millisecond, until-from)
 		}()
 		play(ours, 2, load{workers: 1500, key: "ours", body: body, until: end})
 		<-done
-		time.Sleep(time.Minute) // their last answers
 		all := api.Attempts()
 		tag := all[0].KeyTag
 		mine := func(a sim.Attempt) bool { return a.KeyTag == tag }

@@ -12,11 +12,9 @@ const (
 
 	// What is asked of them: of 20 answers at a time each is a twentieth of what
 	// is in flight, and four attempts are one in a hundred.
-	// An output bucket that somebody else has emptied is tried when it should have
-	// refilled: in three minutes 0 to 2 of some 95 attempts found it empty.
 	enough   = 0.965
 	tooMany  = 0.01
-	lateOnes = 2
+	lateOnes = 1
 
 	everything = false // streams and plain answers, configured and not, in all combinations
 )

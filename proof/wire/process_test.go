@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"net"
@@ -9,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -17,56 +15,30 @@ import (
 	"github.com/evenkeel-dev/evenkeel/proof/internal/binary"
 )
 
-// running is the binary as a process.
-type running struct {
-	cmd   *exec.Cmd
-	ended chan struct{} // closed when it has ended
-	mu    sync.Mutex
-	out   bytes.Buffer
-}
-
-func (r *running) Write(p []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.out.Write(p)
-}
-
-func (r *running) output() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.out.String()
-}
-
 // run starts the binary and waits until a GET of ready answers 200.
-func run(t *testing.T, ready string, args ...string) *running {
+func run(t *testing.T, ready string, args ...string) *binary.Process {
 	t.Helper()
-	r := &running{cmd: exec.Command(binary.Path(t), args...), ended: make(chan struct{})}
-	r.cmd.Env = []string{"PATH=/usr/bin:/bin", "HOME=" + t.TempDir(), "EVENKEEL_DRAIN_DELAY=100ms"}
-	r.cmd.Stdout, r.cmd.Stderr = r, r
-	start(t, r, ready)
-	return r
+	cmd := exec.Command(binary.Path(t), args...)
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "HOME=" + t.TempDir(), "EVENKEEL_DRAIN_DELAY=100ms"}
+	return start(t, cmd, ready)
 }
 
-func start(t *testing.T, r *running, ready string) {
+func start(t *testing.T, cmd *exec.Cmd, ready string) *binary.Process {
 	t.Helper()
-	if err := r.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() { _ = r.cmd.Wait(); close(r.ended) }()
-	t.Cleanup(func() { _ = r.cmd.Process.Kill(); <-r.ended })
+	p := binary.Start(t, cmd)
 	deadline := time.After(20 * time.Second)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		if status(ready) == http.StatusOK {
-			return
+			return p
 		}
 		select {
 		case <-tick.C:
-		case <-r.ended:
-			t.Fatalf("ended before it was ready:\n%s", r.output())
+		case <-p.Ended:
+			t.Fatalf("ended before it was ready:\n%s", p.Output())
 		case <-deadline:
-			t.Fatalf("not ready after 20s:\n%s", r.output())
+			t.Fatalf("not ready after 20s:\n%s", p.Output())
 		}
 	}
 }
@@ -91,12 +63,12 @@ func address(t *testing.T) string {
 	return l.Addr().String()
 }
 
-func runSim(t *testing.T, addr string) *running {
+func runSim(t *testing.T, addr string) *binary.Process {
 	t.Helper()
 	return run(t, "http://"+addr+"/sim/faults", "sim", "serve", "--listen", addr)
 }
 
-func runGateway(t *testing.T, upstream string, args ...string) (url, admin string, r *running) {
+func runGateway(t *testing.T, upstream string, args ...string) (url, admin string, r *binary.Process) {
 	t.Helper()
 	addr, adm := address(t), address(t)
 	r = run(t, "http://"+adm+"/readyz", append([]string{"serve", "--listen", addr, "--admin", adm, "--upstream", "http://" + upstream}, args...)...)
@@ -143,8 +115,8 @@ func TestKill_upstreamDiesUnderACall(t *testing.T) {
 		done <- answer{s, h, err}
 	}()
 	until(t, "the call is upstream", func() bool { return strings.Contains(state(admin), `"sent"`) })
-	_ = first.cmd.Process.Signal(syscall.SIGKILL)
-	<-first.ended
+	_ = first.Cmd.Process.Signal(syscall.SIGKILL)
+	<-first.Ended
 	runSim(t, addr) // knows of no fault
 	select {
 	case a := <-done:
@@ -214,7 +186,7 @@ func TestDrain_openStreamsFinishAndNewCallsAreRefused(t *testing.T) {
 		done <- end{b, err}
 	}()
 	until(t, "the stream flows", func() bool { return strings.Contains(state(admin), `"streaming"`) })
-	_ = gateway.cmd.Process.Signal(syscall.SIGTERM)
+	_ = gateway.Cmd.Process.Signal(syscall.SIGTERM)
 	until(t, "it says that it is not ready", func() bool { return status(admin+"/readyz") == http.StatusServiceUnavailable })
 	if got := status(admin + "/healthz"); got != http.StatusOK {
 		t.Errorf("/healthz is %d while draining, want 200: a 503 would get it killed", got)
@@ -229,12 +201,12 @@ func TestDrain_openStreamsFinishAndNewCallsAreRefused(t *testing.T) {
 		t.Errorf("the open stream ended with %v, %d bytes", e.err, len(e.body))
 	}
 	select {
-	case <-gateway.ended:
+	case <-gateway.Ended:
 	case <-time.After(20 * time.Second):
 		t.Fatal("still there 20s after its last call ended")
 	}
-	if code := gateway.cmd.ProcessState.ExitCode(); code != 0 {
-		t.Errorf("exit code %d after a drain that ended on its own, want 0\n%s", code, gateway.output())
+	if code := gateway.Cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit code %d after a drain that ended on its own, want 0\n%s", code, gateway.Output())
 	}
 }
 
@@ -256,8 +228,7 @@ func TestLog_stoppedReaderSlowsNoCall(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = reader.Process.Kill(); _ = reader.Wait() })
-	r := &running{cmd: gateway, ended: make(chan struct{})}
-	start(t, r, "http://"+adm+"/readyz")
+	start(t, gateway, "http://"+adm+"/readyz")
 	_, _ = pr.Close(), pw.Close() // only the two processes hold it now
 	_ = reader.Process.Signal(syscall.SIGSTOP)
 	var slowest time.Duration

@@ -62,7 +62,7 @@ func TestSoak(t *testing.T) {
 	})
 	client.CloseIdleConnections()
 	until(t, "few goroutines are left", func() bool { return goroutines(admin) < 60 })
-	if mb := resident(t, gateway.cmd.Process.Pid); mb > 400 {
+	if mb := resident(t, gateway.Cmd.Process.Pid); mb > 400 {
 		t.Errorf("the gateway holds %d MB", mb)
 	}
 }
