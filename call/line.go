@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/evenkeel-dev/evenkeel/breaker"
-	"github.com/evenkeel-dev/evenkeel/classify"
 	"github.com/evenkeel-dev/evenkeel/claude"
 	"github.com/evenkeel-dev/evenkeel/concurrency"
 	"github.com/evenkeel-dev/evenkeel/limit"
@@ -152,6 +151,7 @@ func (m *Memory) line(now time.Time, h *holding) bool {
 	item := queue.Item{
 		ID: uint64(n.Call), Group: h.group, Lane: h.strand, Flow: n.Caller.Flow, Class: queue.Class(n.Class),
 		Weight: n.Caller.Weight, Cost: cost, Bytes: n.Cost.Bytes, Arrived: n.Arrived, Deadline: n.Deadline,
+		Again: h.again,
 	}
 	if since := n.Cost.Since; !since.IsZero() && since.Before(item.Arrived) {
 		item.Arrived = since
@@ -343,7 +343,7 @@ func (m *Memory) try(now time.Time, t queue.Turn) queue.Answer {
 	}
 	h.grant = grant{book: a.ID, slot: l.slots.Start(now), ticket: ticket, free: free}
 	if m.cfg.Shared {
-		h.grant.gate = m.asks(h)
+		h.grant.gate, h.grant.heard = m.asks(h), l.roused+m.roused
 	}
 	l.inFlight++
 	l.granted++
@@ -440,6 +440,9 @@ func (m *Memory) refuse(now time.Time, h *holding) Decision {
 		hold.Reason, hold.Until = HoldSize, time.Time{}
 	}
 	m.forget(h)
+	if m.reopen(h) {
+		m.pump(now, h.group)
+	}
 	return Decision{Hold: hold, State: m.state(now, h.lane)}
 }
 
@@ -471,31 +474,4 @@ func (m *Memory) settle(now time.Time, f *flight, end End) {
 	if cost := m.book.Share(now, real).Seconds(); cost > 0 {
 		m.queue.Correct(f.charge, cost)
 	}
-}
-
-// LimitEnd says in the words of package limit how an attempt has ended.
-func LimitEnd(end End) limit.End {
-	v := end.Verdict
-	e := limit.End{Usage: end.Usage, RetryAfter: v.RetryAfter, Rejected: v.Known.Type == claude.Authentication}
-	switch v.Settle {
-	case classify.Refund:
-		e.Outcome = limit.Refunded
-	case classify.Empty, classify.Ramp:
-		e.Outcome, e.Ramp = limit.Refused, v.Settle == classify.Ramp
-	case classify.Settle:
-		switch {
-		case !end.Usage.Known():
-			e.Outcome = limit.Kept
-		case v.Health == classify.Good:
-			e.Outcome = limit.Settled
-		default:
-			e.Outcome = limit.Broken
-		}
-	default:
-		e.Outcome = limit.Kept
-	}
-	if v.Pause != classify.PauseNone && v.RetryAfter > 0 {
-		e.Outcome, e.Credential = limit.Refused, v.Pause == classify.PauseCredential
-	}
-	return e
 }
