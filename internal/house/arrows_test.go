@@ -38,7 +38,7 @@ var mayUse = map[string][]string{
 	// Those who stand in front of it.
 	"gateway": {"call", "claude", "evenkeel", "observe", "stream"},
 	"sdk":     {"evenkeel"},
-	"fleet":   {}, // until it is joined to call.Admission
+	"fleet":   {"call", "classify", "claude", "limit", "observe"},
 	"cmd":     {anyRoom},
 
 	// The simulated API shares no code with what is tested against it: a
