@@ -37,6 +37,7 @@ type lane struct {
 	places   []time.Time // in the ramp, earliest first: one for each call that waits
 	ramp     uint64      // the breaker's Changed when places were given
 	forMoney []*holding  // longest wait first; may name calls that have gone
+	roused   uint64      // how often the breaker of those who share the limits has moved
 }
 
 func (m *Memory) lane(k Key) *lane {

@@ -151,6 +151,7 @@ func (m *Memory) line(now time.Time, h *holding) bool {
 	item := queue.Item{
 		ID: uint64(n.Call), Group: h.group, Lane: h.strand, Flow: n.Caller.Flow, Class: queue.Class(n.Class),
 		Weight: n.Caller.Weight, Cost: cost, Bytes: n.Cost.Bytes, Arrived: n.Arrived, Deadline: n.Deadline,
+		Again: h.again,
 	}
 	if since := n.Cost.Since; !since.IsZero() && since.Before(item.Arrived) {
 		item.Arrived = since
@@ -342,7 +343,7 @@ func (m *Memory) try(now time.Time, t queue.Turn) queue.Answer {
 	}
 	h.grant = grant{book: a.ID, slot: l.slots.Start(now), ticket: ticket, free: free}
 	if m.cfg.Shared {
-		h.grant.gate = m.asks(h)
+		h.grant.gate, h.grant.heard = m.asks(h), l.roused+m.roused
 	}
 	l.inFlight++
 	l.granted++
@@ -442,6 +443,9 @@ func (m *Memory) refuse(now time.Time, h *holding) Decision {
 		hold.Reason, hold.Until = HoldSize, time.Time{}
 	}
 	m.forget(h)
+	if m.reopen(h) {
+		m.pump(now, h.group)
+	}
 	return Decision{Hold: hold, State: m.state(now, h.lane)}
 }
 

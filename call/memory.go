@@ -74,9 +74,10 @@ type Memory struct {
 	lastID    uint64
 	fast      bool // some call has asked for fast mode
 	gates     map[gateKey]*gate
-	shuts     map[string]block // by strand, of the breaker of those who share the limits
-	laneCount uint64           // ever made
-	newLimits bool             // the book is to be told of the configuration
+	shuts     map[string]*bar // by strand, of those who share the limits: their breaker, and limits of one's own
+	roused    uint64          // how often everybody was to ask them again
+	laneCount uint64          // ever made
+	newLimits bool            // the book is to be told of the configuration
 }
 
 // flight is one attempt that has been admitted and not yet settled.
@@ -104,6 +105,7 @@ type holding struct {
 	reason  HoldReason   // why it was last told to wait
 	grant   grant        // with a turn
 	gone    queue.Reason // the queue has let it go
+	again   bool         // others have taken its turn back
 
 	listed bool // stands in a list for money, and keeps its place there
 	poor   bool // waits for money, and not in the queue
@@ -114,8 +116,9 @@ type grant struct {
 	book   limit.ID
 	slot   concurrency.Slot
 	ticket breaker.Ticket
-	free   bool  // what the breaker lets out one by one needs no paying
-	gate   *gate // that counts it as asking; nil if nobody else is asked, or has answered
+	free   bool   // what the breaker lets out one by one needs no paying
+	gate   *gate  // that counts it as asking; nil if nobody else is asked, or has answered
+	heard  uint64 // news of the others, until the turn
 }
 
 // NewMemory returns an Admission for one process.
@@ -128,7 +131,7 @@ func NewMemory(cfg MemoryConfig) *Memory {
 		held:      make(map[ID]*holding),
 		lines:     make(map[string]*line),
 		gates:     make(map[gateKey]*gate),
-		shuts:     make(map[string]block),
+		shuts:     make(map[string]*bar),
 	}
 	m.lanes.limit, m.scopes.limit, m.owners.limit = maxLanes, maxScopes, maxScopes
 	m.Configure(cfg)
@@ -323,6 +326,7 @@ func (m *Memory) Leave(now time.Time, need Need, end CallEnd) {
 			m.undo(now, h)
 		}
 		m.forget(h)
+		m.reopen(h)
 	}
 	if need.Paid && need.Price > 0 {
 		m.purse(need, l).Deposit(need.Price)

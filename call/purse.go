@@ -77,7 +77,7 @@ func (m *Memory) save(now time.Time, h *holding, until time.Time) Decision {
 // when too many wait.
 func (m *Memory) aside(now time.Time, h *holding, why HoldReason, until time.Time) (Decision, bool) {
 	if !h.poor {
-		if m.poor+m.queue.Len() >= m.cfg.QueueDepth {
+		if !h.again && m.poor+m.queue.Len() >= m.cfg.QueueDepth {
 			m.forget(h)
 			return Decision{Hold: Hold{Reason: HoldQueue, Refuse: true, Until: until}, State: m.state(now, h.lane)}, true
 		}

@@ -1,6 +1,7 @@
 package call
 
 import (
+	"slices"
 	"time"
 
 	"github.com/evenkeel-dev/evenkeel/breaker"
@@ -20,8 +21,11 @@ import (
 // While they let everybody go many may ask at once. Once they have said no, or
 // not yet, only the first of each class asks, one at a time, and nobody before
 // the time that was named: waits are slept, and not polled. What they say of a
-// breaker holds back those of its lane; places in its ramp, and the budget,
-// concern one call.
+// breaker, or of a limit that a client or workspace has to itself, holds back
+// those of its strand; places in its ramp, and the budget, concern one call.
+//
+// An answer is of the moment in which it was given. If there has been news while
+// it was on its way (Rouse) it is asked for again.
 //
 // The breaker here stays, beneath theirs: it sees what only this process has.
 // When theirs closes it closes as well (Rouse).
@@ -33,10 +37,49 @@ const plenty = 1 << 30
 // a round trip of 1 ms it is 32,000 attempts a second.
 const widest = 32
 
-// gate is where those of one class and group go to ask.
-type gate struct {
+// bar is what others have said that calls wait for.
+type bar struct {
 	block       // before block.until nobody goes
 	sooner bool // something else than time may open it
+	who    ID   // whom they said it to: without it, it may be less
+}
+
+// floor says that a bar holds back everyone, whatever they cost.
+func (b *bar) floor() bool { return b.why == HoldPause || b.why == HoldBreaker }
+
+// fall lowers a bar. Where several have asked at once they hear of different
+// times: a pause is for all of them, and of the rest the one who needs least asks
+// first.
+func (b *bar) fall(now time.Time, fresh bar) {
+	switch {
+	case !b.until.After(now):
+	case b.floor() && (!fresh.floor() || !fresh.until.After(b.until)):
+		return
+	case !fresh.floor() && !fresh.until.Before(b.until):
+		return
+	}
+	*b = fresh
+}
+
+// holds is the answer to a call that meets a bar, if that holds it back.
+func (b *bar) holds(now time.Time, m *Memory, h *holding) (queue.Answer, bool) {
+	wait := b.until.Sub(now)
+	if wait <= 0 {
+		return queue.Answer{}, false
+	}
+	why, a := b.block, queue.Answer{Wait: wait, Sooner: b.sooner, Blocks: queue.OneLane}
+	if b.floor() {
+		a.Floor = wait
+	} else {
+		why.again, why.until = why.until, time.Time{} // it depends on what they cost
+	}
+	m.blocks(h, queue.OneLane, why)
+	return a, true
+}
+
+// gate is where those of one class and group go to ask.
+type gate struct {
+	bar
 	lined  bool // the others know that somebody waits here
 	waits  int  // calls
 	asking int  // have a turn, and no answer yet
@@ -74,23 +117,14 @@ func (m *Memory) gate(group string, class Class) *gate {
 
 // shut says what a call that would ask has to wait for.
 func (m *Memory) shut(now time.Time, h *holding) (queue.Answer, bool) {
-	if b, ok := m.shuts[h.strand]; ok {
-		if wait := b.until.Sub(now); wait > 0 {
-			m.blocks(h, queue.OneLane, b)
-			return queue.Answer{Wait: wait, Floor: wait, Blocks: queue.OneLane}, true
+	if b := m.shuts[h.strand]; b != nil {
+		if a, holds := b.holds(now, m, h); holds {
+			return a, true
 		}
 		delete(m.shuts, h.strand)
 	}
 	g := m.gate(h.group, h.need.Class)
-	if wait := g.until.Sub(now); wait > 0 {
-		b := g.block
-		a := queue.Answer{Wait: wait, Sooner: g.sooner, Blocks: queue.OneLane}
-		if b.why == HoldPause {
-			a.Floor = wait
-		} else {
-			b.again, b.until = b.until, time.Time{} // it depends on what they cost
-		}
-		m.blocks(h, queue.OneLane, b)
+	if a, holds := g.holds(now, m, h); holds {
 		return a, true
 	}
 	if g.asking >= g.width {
@@ -104,6 +138,21 @@ func (m *Memory) asks(h *holding) *gate {
 	g := m.gate(h.group, h.need.Class)
 	g.asking++
 	return g
+}
+
+// reopen takes back what others have said to a call that leaves: who comes
+// after it may need less. It reports whether there was anything.
+func (m *Memory) reopen(h *holding) (was bool) {
+	open := func(b *bar) {
+		if b != nil && b.who == h.need.Call && !b.floor() {
+			*b, was = bar{}, true
+		}
+	}
+	open(m.shuts[h.strand])
+	if g := m.gates[gateKey{h.group, h.need.Class}]; g != nil {
+		open(&g.bar)
+	}
+	return was
 }
 
 // Claim returns what an attempt that has a turn asks of those who share the
@@ -142,6 +191,7 @@ type Denial struct {
 	Reason HoldReason
 	Until  time.Time // when to ask again
 	Sooner bool      // something else than time may let it go before
+	Own    bool      // it is a limit that its client or workspace has to itself
 	News   limit.News
 }
 
@@ -154,15 +204,16 @@ func (m *Memory) Deny(now time.Time, t Ticket, d Denial) Decision {
 	if f == nil {
 		return Decision{Hold: Hold{Reason: d.Reason, Until: d.Until}}
 	}
-	if least := now.Add(time.Millisecond); d.Until.Before(least) {
+	stale := f.grant.heard != f.lane.roused+m.roused
+	if least := now.Add(time.Millisecond); stale || d.Until.Before(least) {
 		d.Until = least
 	}
 	m.book.Hear(now, f.grant.book, d.News)
 	delete(m.flights, t.ID)
 	f.landed = true
-	h := &holding{need: f.need, lane: f.lane, grant: f.grant}
+	h := &holding{need: f.need, lane: f.lane, grant: f.grant, again: true}
 	m.held[f.need.Call] = h
-	g := h.grant.gate
+	g, placed := h.grant.gate, h.grant.free && !h.grant.ticket.Probe
 	m.undo(now, h)
 	m.queue.Correct(f.charge, 0)
 	switch d.Reason {
@@ -180,21 +231,37 @@ func (m *Memory) Deny(now time.Time, t Ticket, d Denial) Decision {
 		m.pumpFor(now, f.need)
 		return d
 	}
-	b := block{why: d.Reason, until: d.Until}
-	if d.Reason == HoldBreaker {
-		if len(m.shuts) >= maxScopes {
-			clear(m.shuts) // who asks is told again
-		}
-		m.shuts[h.strand] = b
-	} else if g != nil {
-		g.block, g.sooner, g.width = b, d.Sooner, 1
-		g.lined = d.Reason == HoldLimit || d.Reason == HoldTurn
+	if placed && h.lane.breaker.Ramping(now) {
+		h.lane.places = slices.Insert(h.lane.places, 0, now) // the one it came with
 	}
+	m.bar(now, h, g, d)
 	out := m.pump(now, h.group)
 	if h.gone != queue.None {
 		return m.refuse(now, h)
 	}
 	return m.hold(now, h, out)
+}
+
+// bar notes what a call has been told, for those whom it concerns as well.
+func (m *Memory) bar(now time.Time, h *holding, g *gate, d Denial) {
+	b := bar{block{why: d.Reason, until: d.Until}, d.Sooner, h.need.Call}
+	if d.Reason == HoldBreaker || d.Own {
+		if len(m.shuts) >= maxScopes {
+			clear(m.shuts) // who asks is told again
+		}
+		if m.shuts[h.strand] == nil {
+			m.shuts[h.strand] = new(bar)
+		}
+		m.shuts[h.strand].fall(now, b)
+	}
+	if g == nil || d.Own {
+		return
+	}
+	g.width = 1
+	if d.Reason != HoldBreaker {
+		g.fall(now, b)
+		g.lined = g.lined || d.Reason == HoldLimit || d.Reason == HoldTurn
+	}
 }
 
 // Last says whether the call that has just left was the last of its class and
@@ -206,7 +273,7 @@ func (m *Memory) Last(n Need) bool {
 	if g == nil || !g.lined || g.waits > 0 || g.asking > 0 {
 		return false
 	}
-	g.lined, g.block = false, block{}
+	g.lined, g.bar = false, bar{}
 	return true
 }
 
@@ -248,6 +315,7 @@ func (m *Memory) Rouse(now time.Time, k Key, calm bool) {
 	if !ok {
 		return
 	}
+	l.roused++
 	if calm && l.breaker.State(now) != breaker.Closed {
 		l.breaker.Reset(now)
 	}
@@ -267,9 +335,10 @@ func (m *Memory) Rouse(now time.Time, k Key, calm bool) {
 func (m *Memory) RouseAll(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.roused++
 	clear(m.shuts)
 	for _, g := range m.gates {
-		g.block = block{}
+		g.bar = bar{}
 	}
 	for group := range m.lines {
 		m.pump(now, group)

@@ -26,10 +26,13 @@ type Admission struct {
 	store  *Store
 	log    *slog.Logger
 	errand sync.WaitGroup
+	ears   sync.WaitGroup
 	stop   context.CancelFunc
-	ctx    context.Context // of errands; ends with Close
+	ctx    context.Context // ends with Close
+	whole  context.Context // of errands: the store's own timeout bounds each
 
 	mu       sync.Mutex                  // guards all below; nothing is waited for under it
+	closed   bool                        // no more errands
 	attempts map[uint64]*attempt         // by ticket
 	booked   map[call.ID]*attempt        // granted, and not to be sent yet
 	places   map[call.ID]time.Time       // in the ramp of the fleet
@@ -71,11 +74,12 @@ func NewAdmission(s *Store, m call.MemoryConfig) *Admission {
 	m.Shared = true
 	ctx, stop := context.WithCancel(context.Background())
 	a := &Admission{
-		memory: call.NewMemory(m), store: s, log: s.o.Log, ctx: ctx, stop: stop,
+		memory: call.NewMemory(m), store: s, log: s.o.Log,
+		ctx: ctx, whole: context.WithoutCancel(ctx), stop: stop,
 		attempts: map[uint64]*attempt{}, booked: map[call.ID]*attempt{}, places: map[call.ID]time.Time{},
 		lanes: map[laneName]*laneView{}, owners: map[string]*ownerView{}, lessons: map[lessonName]lessonTaught{},
 	}
-	a.errand.Go(a.listen)
+	a.ears.Go(a.listen)
 	return a
 }
 
@@ -88,9 +92,23 @@ func (a *Admission) Configure(m call.MemoryConfig) {
 // Close waits for what is still to be told to the store, for as long as that
 // answers. Attempts under way may go on; how they end is not told any more.
 func (a *Admission) Close() error {
+	a.mu.Lock()
+	a.closed = true
+	a.mu.Unlock()
 	a.stop()
 	a.errand.Wait()
+	a.ears.Wait()
 	return nil
+}
+
+// later runs an errand behind the caller's back, unless it is closed.
+func (a *Admission) later(f func()) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.closed {
+		a.errand.Go(f)
+	}
+	return !a.closed
 }
 
 // Hash returns what stands for a credential in all processes.
@@ -116,7 +134,8 @@ func (a *Admission) Admit(ctx context.Context, now time.Time, need call.Need) ca
 	reply, err := a.store.Acquire(ctx, *t.req)
 	now = now.Add(time.Since(began))
 	if err != nil { // the caller has left, and will say so
-		return a.memory.Deny(now, d.Ticket, call.Denial{Reason: call.HoldTurn})
+		a.memory.Drop(now, d.Ticket)
+		return call.Decision{Hold: call.Hold{Reason: call.HoldTurn, Until: now.Add(time.Millisecond)}, State: d.State}
 	}
 	a.note(now, t, &reply)
 	if reply.ID == "" {
@@ -132,6 +151,9 @@ func (a *Admission) Admit(ctx context.Context, now time.Time, need call.Need) ca
 func (a *Admission) grant(now time.Time, t *attempt, reply *Reply) call.Decision {
 	t.id, t.at = reply.ID, now.Add(reply.Wait)
 	t.ticket.Probe = t.ticket.Probe || reply.Probe
+	if !t.need.Paid && !reply.Probe && !t.req.Waited && !t.req.Placed {
+		t.price = t.need.Price
+	}
 	a.memory.Pass(now, t.ticket, reply.Wait > 0, t.news(reply))
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -163,6 +185,10 @@ func (a *Admission) redeem(now time.Time, id call.ID) (call.Decision, bool) {
 // attempt go.
 func (a *Admission) denial(now time.Time, t *attempt, reply *Reply) call.Denial {
 	d := call.Denial{Until: now.Add(reply.Wait), News: t.news(reply)}
+	if n := reply.Group; n >= 0 && n < len(t.claim.Parts) && (reply.Reason == ByLimit || reply.Reason == ByPause) {
+		of := t.claim.Parts[n].Of
+		d.Own = of == "workspace" || of == "client"
+	}
 	if reply.Wait < 0 {
 		d.Until = now.Add(time.Hour) // never, as things are: the call's own deadline ends it
 	}
@@ -335,10 +361,12 @@ func ownerOf(scope, organization string) string {
 	return clean(cmp.Or(organization, scope, "nobody"))
 }
 
-func laneOf(k call.Key) string {
-	lane := k.Upstream + "/" + k.Path.String()
-	if k.Model != "" {
-		lane += "/" + k.Model
+func laneOf(k call.Key) string { return laneNamed(k.Upstream, k.Path.String(), k.Model) }
+
+func laneNamed(upstream, path, model string) string {
+	lane := upstream + "/" + path
+	if model != "" {
+		lane += "/" + model
 	}
 	return clean(lane)
 }

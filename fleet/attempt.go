@@ -21,36 +21,77 @@ type attempt struct {
 	id     ID
 	at     time.Time // when it may be sent
 
+	price int // that the store has charged when it let it go
+
 	mu      sync.Mutex
-	todo    []func(context.Context) // to be told to the store, in order
+	todo    []chore // to be told to the store, in order
 	telling bool
+	patient context.Context // of what nobody waits for; ends when it keeps somebody waiting
+	hurry   context.CancelFunc
+}
+
+// chore is something to be told to the store.
+type chore struct {
+	do      func(context.Context)
+	awaited bool
 }
 
 // tell has the store told behind the caller's back: of one attempt in order, and
-// one thing at a time.
-func (a *Admission) tell(t *attempt, f func(context.Context)) {
+// one thing at a time. It reports whether it will be.
+func (a *Admission) tell(t *attempt, f func(context.Context)) bool {
+	return a.queue(t, chore{do: f})
+}
+
+func (a *Admission) queue(t *attempt, c chore) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.todo = append(t.todo, f)
-	if t.telling {
-		return
+	if t.todo = append(t.todo, c); t.telling {
+		return true
 	}
-	t.telling = true
-	a.errand.Go(func() {
-		ctx := context.WithoutCancel(a.ctx) // bounded by the store's own timeout
-		for {
-			t.mu.Lock()
-			if len(t.todo) == 0 {
-				t.telling = false
-				t.mu.Unlock()
-				return
+	if t.patient == nil {
+		t.patient, t.hurry = context.WithCancel(a.whole)
+	}
+	t.telling = a.later(func() {
+		for c, more := t.next(); more; c, more = t.next() {
+			switch {
+			case c.awaited:
+				c.do(a.whole)
+			case t.patient.Err() == nil:
+				c.do(t.patient)
 			}
-			f := t.todo[0]
-			t.todo = t.todo[1:]
-			t.mu.Unlock()
-			f(ctx)
 		}
 	})
+	if !t.telling {
+		t.todo = nil
+	}
+	return t.telling
+}
+
+// next is what is to be told next; false if that is all.
+func (t *attempt) next() (c chore, more bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.telling = len(t.todo) > 0; !t.telling {
+		return c, false
+	}
+	c, t.todo = t.todo[0], t.todo[1:]
+	return c, true
+}
+
+// await is tell, and waits for it: for twice the store's timeout at most, of which
+// what is told before has one.
+func (a *Admission) await(t *attempt, f func(context.Context)) bool {
+	done := make(chan struct{})
+	if !a.queue(t, chore{awaited: true, do: func(ctx context.Context) {
+		defer close(done)
+		f(ctx)
+	}}) {
+		return false
+	}
+	late := time.AfterFunc(a.store.o.Timeout, t.hurry)
+	defer late.Stop()
+	<-done
+	return true
 }
 
 func (a *Admission) attempt(t call.Ticket) *attempt {
@@ -170,23 +211,25 @@ func (a *Admission) Settle(ctx context.Context, now time.Time, t call.Ticket, en
 	at := a.attempts[t.ID]
 	delete(a.attempts, t.ID)
 	a.mu.Unlock()
-	if at == nil {
-		return a.memory.Settle(ctx, now, t, end)
+	if at == nil { // told before; or it never was
+		return call.Settled{}
 	}
-	out := at.outcome(end)
-	told := make(chan Reply, 1)
-	a.tell(at, func(ctx context.Context) {
+	out, moved := at.outcome(end), false
+	tell := func(ctx context.Context) {
 		reply, _ := a.store.Settle(ctx, at.id, out) // it is told later if the store does not answer
 		if reply.Known {
 			a.note(time.Now(), at, &reply)
 		}
-		told <- reply
-	})
-	moved := false
-	if end.Retry {
-		reply := <-told // within twice the store's timeout: what is told before is bounded as well
-		end.Told = &call.Settled{Paid: reply.Paid, Counted: reply.Counted}
-		moved = reply.Moved
+		if end.Retry {
+			end.Told = &call.Settled{Paid: reply.Paid, Counted: reply.Counted}
+			moved = reply.Moved
+		}
+	}
+	switch {
+	case !end.Retry:
+		a.tell(at, tell)
+	case !a.await(at, tell):
+		end.Told = &call.Settled{}
 	}
 	s := a.memory.Settle(ctx, now, t, end)
 	a.tint(&s.State, at.need)
@@ -248,16 +291,20 @@ func (a *Admission) Leave(now time.Time, need call.Need, end call.CallEnd) {
 	a.memory.Leave(now, need, end)
 	gaveUp := end == call.GaveUp && !need.Counted
 	last := a.memory.Last(need)
-	if !gaveUp && !last && (!need.Paid || need.Price == 0) {
+	price := 0
+	switch {
+	case need.Paid:
+		price = need.Price
+	case at != nil:
+		price = at.price
+	}
+	if !gaveUp && !last && price == 0 {
 		return
 	}
 	e := Ending{
 		Last: last, Class: Class(need.Class),
 		Owner: ownerOf(need.Scope, a.organization(need.Scope)), Lane: laneOf(need.Key), Group: groupOf(need),
-		Purse: purseOf(need), GaveUp: end == call.GaveUp, Counted: need.Counted,
+		Purse: purseOf(need), Price: price, GaveUp: end == call.GaveUp, Counted: need.Counted,
 	}
-	if need.Paid {
-		e.Price = need.Price
-	}
-	a.errand.Go(func() { a.store.Leave(context.WithoutCancel(a.ctx), e) })
+	a.later(func() { a.store.Leave(a.whole, e) })
 }

@@ -20,7 +20,8 @@ import (
 type hashes struct {
 	mu   sync.Mutex
 	salt []byte
-	sure bool // the fleet's, and not one that is made up until the store answers
+	sure bool      // the fleet's, and not one that is made up until the store answers
+	mute time.Time // when the store last did not say
 	who  map[string]identity
 }
 
@@ -39,12 +40,20 @@ func (h *hashes) unsure() bool {
 	return !h.sure
 }
 
+// worthAsking says that a call may wait for the salt: not again so soon after
+// the store has not said it.
+func (h *hashes) worthAsking() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !h.sure && time.Since(h.mute) >= retryEvery
+}
+
 // Hash returns what stands for a credential: 32 hexadecimal digits. The first
 // call may ask the store for the salt. While the store has not answered, the
 // hash is of this process alone, and changes when it does.
 func (s *Store) Hash(ctx context.Context, credential string) string {
 	h := &s.hashes
-	if h.unsure() {
+	if h.worthAsking() {
 		s.fetchSalt(ctx)
 	}
 	h.mu.Lock()
@@ -60,6 +69,13 @@ func (s *Store) down() bool {
 	return s.server.down
 }
 
+// failing says that the store has not answered what it was asked last.
+func (s *Store) failing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.server.down || s.server.errors > 0
+}
+
 // fetchSalt takes the store's salt, or gives it ours if it has none.
 func (s *Store) fetchSalt(ctx context.Context) {
 	if s.down() {
@@ -68,14 +84,21 @@ func (s *Store) fetchSalt(ctx context.Context) {
 	s.hashes.mu.Lock()
 	ours := string(s.hashes.salt)
 	s.hashes.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	within, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
 	key := s.keys.salt()
-	if err := s.client.SetNX(ctx, key, ours, 0).Err(); err != nil {
-		return
+	salt := ""
+	err := s.client.SetNX(within, key, ours, 0).Err()
+	if err == nil {
+		salt, err = s.client.Get(within, key).Result()
 	}
-	salt, err := s.client.Get(ctx, key).Result()
+	if ctx.Err() != nil {
+		return // the caller has left: that says nothing
+	}
 	if err != nil || salt == "" {
+		s.hashes.mu.Lock()
+		s.hashes.mute = time.Now()
+		s.hashes.mu.Unlock()
 		return
 	}
 	s.hashes.mu.Lock()
@@ -95,7 +118,7 @@ func (s *Store) Organization(ctx context.Context, hash string) (organization, wo
 	if ok {
 		return who.organization, who.workspace, true
 	}
-	if s.down() {
+	if s.hashes.unsure() || s.failing() { // nobody knows of our hash; or the call would wait for the store twice
 		return "", "", false
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)

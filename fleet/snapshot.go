@@ -22,14 +22,13 @@ func (a *Admission) Lanes(now time.Time) []observe.Breaker {
 	}
 	for i := range all {
 		b := &all[i]
-		for _, l := range worst {
-			if l.key.Upstream != b.Upstream || l.key.Path.String() != b.Path || l.key.Model != b.Model {
-				continue
-			}
-			b.Budget = int(l.state.Budget)
-			if l.state.Breaker != Closed {
-				b.State, b.NextProbe = l.state.Breaker.String(), l.at.Add(l.state.NextProbe)
-			}
+		l := worst[laneNamed(b.Upstream, b.Path, b.Model)]
+		if l == nil {
+			continue
+		}
+		b.Budget = int(l.state.Budget)
+		if l.state.Breaker != Closed {
+			b.State, b.NextProbe = l.state.Breaker.String(), l.at.Add(l.state.NextProbe)
 		}
 	}
 	return all

@@ -148,6 +148,7 @@ type Item struct {
 	Bytes    int64     // memory that it keeps while it waits
 	Arrived  time.Time // of the call, however often it was tried since: earlier ones go first
 	Deadline time.Time // from then on its start is of no use; zero for none
+	Again    bool      // it had a turn, which has been taken back: it keeps the room that it had
 }
 
 // Turn is a call whose turn it would be, shown to the one who knows what it
@@ -272,7 +273,7 @@ func (q *Queue) Push(now time.Time, it Item) Reason {
 	if it.Class >= classes {
 		panic("queue: unknown class")
 	}
-	if !q.makeRoom(it) {
+	if !it.Again && !q.makeRoom(it) {
 		return Full
 	}
 	q.sweep()

@@ -174,6 +174,7 @@ func (s *service) reconfigure(old, c config.Config, log *slog.Logger) error {
 		return err
 	}
 	if err := s.transport.Reconfigure(s.shared(transportConfig(c, log))); err != nil {
+		s.shared(transportConfig(old, log))
 		return configError(err)
 	}
 	if err := s.gateway.Reconfigure(cfg); err != nil {
