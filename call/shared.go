@@ -2,6 +2,7 @@ package call
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/evenkeel-dev/evenkeel/breaker"
@@ -319,9 +320,9 @@ func (m *Memory) Rouse(now time.Time, k Key, calm bool) {
 	if calm && l.breaker.State(now) != breaker.Closed {
 		l.breaker.Reset(now)
 	}
-	for _, h := range m.held {
-		if h.lane == l {
-			delete(m.shuts, h.strand)
+	for strand := range m.shuts { // also of those of whom nobody waits just now
+		if strings.HasPrefix(strand, l.name+"\n") {
+			delete(m.shuts, strand)
 		}
 	}
 	m.news(now, l)

@@ -52,6 +52,7 @@ type laneView struct {
 	state  State
 	at     time.Time // when state was true
 	closed time.Time // when its breaker last closed, as far as is known
+	logged uint64    // the epoch up to which moves have been logged
 }
 
 // ownerView is what is known of whose a credential is.
@@ -137,7 +138,7 @@ func (a *Admission) Admit(ctx context.Context, now time.Time, need call.Need) ca
 		a.memory.Drop(now, d.Ticket)
 		return call.Decision{Hold: call.Hold{Reason: call.HoldTurn, Until: now.Add(time.Millisecond)}, State: d.State}
 	}
-	a.note(now, t, &reply)
+	a.note(now, t, &reply, true)
 	if reply.ID == "" {
 		d = a.memory.Deny(now, t.ticket, a.denial(now, t, &reply))
 	} else {
@@ -299,8 +300,9 @@ func (a *Admission) tint(s *call.State, need call.Need) {
 	}
 }
 
-// note remembers what a reply has told.
-func (a *Admission) note(now time.Time, t *attempt, reply *Reply) {
+// note remembers what a reply has told. heard says that the call will hear of it,
+// and a move of the breaker is logged with that.
+func (a *Admission) note(now time.Time, t *attempt, reply *Reply, heard bool) {
 	name := laneName{t.req.Owner, t.req.Lane}
 	a.mu.Lock()
 	l := a.lanes[name]
@@ -315,7 +317,11 @@ func (a *Admission) note(now time.Time, t *attempt, reply *Reply) {
 	if reply.Ramp > 0 {
 		l.closed = now.Add(reply.Ramp - a.store.ramp())
 	}
+	news := !reply.Local && l.news(reply.Epoch, reply.Breaker) && !(heard && reply.Moved)
 	a.mu.Unlock()
+	if news {
+		a.tellMoved(t.need.Key, reply.Breaker)
+	}
 }
 
 // listen has those who wait ask again when a breaker has moved.
@@ -341,19 +347,36 @@ func (a *Admission) heed(now time.Time, w Wake) {
 		a.mu.Unlock()
 		return
 	}
-	moved := w.Epoch > l.state.Epoch
-	if moved {
-		l.state.Breaker, l.state.Epoch, l.at = w.State, w.Epoch, now
+	if w.Epoch > l.state.Epoch {
+		l.state.Breaker, l.state.Epoch, l.state.NextProbe, l.at = w.State, w.Epoch, 0, now
 	}
+	news := l.news(w.Epoch, w.State)
 	if w.State == Closed {
 		l.closed = now
 	}
 	a.mu.Unlock()
-	if moved {
-		a.log.LogAttrs(a.ctx, slog.LevelWarn, "breaker of the fleet has moved", slog.String("lane", w.Lane),
-			slog.String("state", w.State.String()), slog.Uint64("epoch", w.Epoch))
+	if news {
+		a.tellMoved(l.key, w.State)
 	}
 	a.memory.Rouse(now, l.key, w.State == Closed)
+}
+
+// news says whether a state of the breaker is one that has not been logged.
+func (l *laneView) news(epoch uint64, s BreakerState) bool {
+	news := epoch > l.logged && (l.logged > 0 || s != Closed)
+	l.logged = max(l.logged, epoch)
+	return news
+}
+
+// tellMoved logs that a breaker has moved that none of our own calls is told of:
+// another process moved it, or an end that nobody waited for.
+func (a *Admission) tellMoved(k call.Key, s BreakerState) {
+	level := slog.LevelInfo
+	if s == Open {
+		level = slog.LevelWarn
+	}
+	a.log.LogAttrs(a.ctx, level, "breaker moved", slog.String("state", s.String()), slog.String("model", k.Model),
+		slog.String("path", k.Path.String()), slog.String("upstream", k.Upstream))
 }
 
 // ownerOf names whose limits count.

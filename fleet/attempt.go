@@ -159,7 +159,7 @@ func (a *Admission) Answered(ctx context.Context, now time.Time, t call.Ticket, 
 	a.tell(at, func(ctx context.Context) {
 		l := Lesson{Refused: refused, Age: time.Since(began), Views: views}
 		if reply, err := a.store.Learn(ctx, at.id, l); err == nil && reply.Known {
-			a.note(time.Now(), at, &reply)
+			a.note(time.Now(), at, &reply, false)
 		}
 	})
 }
@@ -218,7 +218,7 @@ func (a *Admission) Settle(ctx context.Context, now time.Time, t call.Ticket, en
 	tell := func(ctx context.Context) {
 		reply, _ := a.store.Settle(ctx, at.id, out) // it is told later if the store does not answer
 		if reply.Known {
-			a.note(time.Now(), at, &reply)
+			a.note(time.Now(), at, &reply, false)
 		}
 		if end.Retry {
 			end.Told = &call.Settled{Paid: reply.Paid, Counted: reply.Counted}

@@ -126,7 +126,10 @@ func (s *Store) greet(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 2*dialTimeout)
 	defer cancel()
 	if err := s.client.Ping(ctx).Err(); err != nil {
-		return // whether it answers is found out by those who ask
+		s.weigh(ctx, time.Now(), "", err)
+		s.o.Log.LogAttrs(ctx, slog.LevelWarn, "store does not answer", slog.String("cause", string(causeOf(err))),
+			slog.String("error", err.Error()))
+		return // whether calls go on alone is found out by those who ask
 	}
 	if l, ok := s.shared.(interface{ load(context.Context) }); ok {
 		l.load(ctx)

@@ -39,6 +39,7 @@ var causes = []struct {
 	{"WRONGPASS", CauseAuth},
 	{"NOPERM", CauseAuth},
 	{"ERR AUTH", CauseAuth},
+	{"ERR Protocol error: unauthenticated", CauseAuth}, // Redis bounds what it reads before AUTH
 	{"ERR invalid password", CauseAuth},
 	{"ERR Client sent AUTH", CauseAuth},
 	{"READONLY", CauseReadOnly},

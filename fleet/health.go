@@ -2,6 +2,8 @@ package fleet
 
 import (
 	"context"
+	"log/slog"
+	"slices"
 	"strings"
 	"time"
 )
@@ -79,8 +81,14 @@ func (s *Store) inspect(ctx context.Context) {
 		warnings = append(warnings, "maxmemory-policy is "+policy+": limits may be evicted while they are in use; set it to noeviction")
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	fresh := !slices.Equal(warnings, s.warned)
 	s.warned = warnings
+	s.mu.Unlock()
+	for _, w := range warnings {
+		if fresh {
+			s.o.Log.LogAttrs(ctx, slog.LevelWarn, "store is set up badly", slog.String("warning", w))
+		}
+	}
 }
 
 // infoField finds a field in what INFO answers.

@@ -93,7 +93,11 @@ func ClientOptions(rawURL string) (*redis.UniversalOptions, error) {
 	}
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		return nil, errors.New("fleet: the store's URL cannot be read") // what url.Parse says shows the password
+		// What url.Parse says shows the password.
+		if !strings.Contains(rawURL, "://") {
+			return nil, errors.New("fleet: the store's URL has no scheme, want redis://HOST:PORT")
+		}
+		return nil, errors.New("fleet: the store's URL cannot be read: in user and password, % / # ? @ and : are written %25 %2F %23 %3F %40 and %3A")
 	}
 	switch u.Scheme {
 	case "redis", "valkey":
@@ -104,7 +108,7 @@ func ClientOptions(rawURL string) (*redis.UniversalOptions, error) {
 			return nil, errors.New("fleet: the store's URL names no socket: want unix:///path/of/socket")
 		}
 	default:
-		return nil, fmt.Errorf("fleet: the store's URL begins with %q, want redis://, rediss:// or unix://", u.Scheme)
+		return nil, fmt.Errorf("fleet: the store's URL begins with %q, want redis://, rediss://, valkey://, valkeys:// or unix://", u.Scheme)
 	}
 	if u.User != nil {
 		o.Username = u.User.Username()

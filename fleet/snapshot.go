@@ -28,7 +28,9 @@ func (a *Admission) Lanes(now time.Time) []observe.Breaker {
 		}
 		b.Budget = int(l.state.Budget)
 		if l.state.Breaker != Closed {
-			b.State, b.NextProbe = l.state.Breaker.String(), l.at.Add(l.state.NextProbe)
+			if b.State, b.NextProbe = l.state.Breaker.String(), (time.Time{}); l.state.NextProbe > 0 {
+				b.NextProbe = l.at.Add(l.state.NextProbe)
+			}
 		}
 	}
 	return all

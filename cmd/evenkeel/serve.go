@@ -86,12 +86,25 @@ func openPorts(c config.Config) (front, admin net.Listener, err error) {
 // announce says where the gateway is, in the form its reader expects.
 func announce(log *logger, r *config.Resolved, front, admin net.Listener) {
 	export := "export ANTHROPIC_BASE_URL=" + urlOf(front)
+	store := ""
+	if r.Store.Kind == "redis" {
+		store = r.Store.Redis.URL.String()
+	}
 	if log.text {
-		fmt.Fprintf(log.w, "evenkeel %s\n  gateway   %s  →  %s\n  admin     %s\n  %s\n",
-			buildVersion().Version, urlOf(front), r.Upstream.URL, urlOf(admin), export)
+		fmt.Fprintf(log.w, "evenkeel %s\n  gateway   %s  →  %s\n  admin     %s\n", buildVersion().Version, urlOf(front), r.Upstream.URL, urlOf(admin))
+		if store != "" {
+			fmt.Fprintf(log.w, "  store     %s\n", store)
+		}
+		fmt.Fprintf(log.w, "  %s\n", export)
 	} else {
-		log.Info("listening", slog.String("gateway", urlOf(front)), slog.String("admin", urlOf(admin)),
-			slog.String("upstream", r.Upstream.URL), slog.String("use", export), slog.String("version", buildVersion().Version))
+		attrs := []any{
+			slog.String("gateway", urlOf(front)), slog.String("admin", urlOf(admin)), slog.String("upstream", r.Upstream.URL),
+			slog.String("use", export), slog.String("version", buildVersion().Version),
+		}
+		if store != "" {
+			attrs = append(attrs, slog.String("store", store))
+		}
+		log.Info("listening", attrs...)
 	}
 	log.notes(r.Notes)
 }
@@ -214,7 +227,7 @@ func (p *process) reloadNow(ctx context.Context) {
 		p.log.Warn("listen and admin change at the next start", slog.String("listen", fresh.Listen), slog.String("admin", fresh.Admin))
 		fresh.Listen, fresh.Admin = p.resolved.Listen, p.resolved.Admin
 	}
-	if names := p.store.fixed(p.resolved.Config, fresh.Config); len(names) > 0 {
+	if names := p.store.fixed(fresh.Config); len(names) > 0 {
 		p.log.Warn("what the fleet shares changes at the next start", slog.String("keys", strings.Join(names, ", ")), slog.String("store", fresh.Store.Kind))
 	}
 	p.log.setLevel(fresh.Log)

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/evenkeel-dev/evenkeel"
 	"github.com/evenkeel-dev/evenkeel/call"
 	"github.com/evenkeel-dev/evenkeel/cmd/internal/config"
@@ -16,6 +18,7 @@ import (
 type store struct {
 	store     *fleet.Store
 	admission *fleet.Admission
+	opened    config.Config // as it was then
 }
 
 // openStore looks for the store in the background: one that is not there yet is
@@ -32,7 +35,7 @@ func openStore(c config.Config, tc evenkeel.Config, log *slog.Logger) (*store, e
 	if err != nil {
 		return nil, ekerr.Wrap(ekerr.ConfigValue, err, "store.redis.url cannot be used")
 	}
-	return &store{s, fleet.NewAdmission(s, memoryConfig(tc))}, nil
+	return &store{s, fleet.NewAdmission(s, memoryConfig(tc)), c}, nil
 }
 
 // memoryConfig is what is decided in this process.
@@ -67,21 +70,34 @@ func (s *store) close() {
 	}
 }
 
-// fixed names what of a new configuration a store that is open does not take
-// over.
-func (s *store) fixed(old, fresh config.Config) []string {
+// fixed names what of a configuration is not in force before the next start,
+// because a store that is open does not take it over.
+func (s *store) fixed(c config.Config) []string {
+	if s == nil {
+		if c.Store.Kind != "memory" {
+			return []string{"store"}
+		}
+		return nil
+	}
 	var names []string
-	if old.Store != fresh.Store {
-		names = append(names, "store")
-	}
-	if s != nil && old.Breaker != fresh.Breaker {
-		names = append(names, "breaker")
-	}
-	if s != nil && old.Retry.Budget != fresh.Retry.Budget {
-		names = append(names, "retry.budget")
-	}
-	if s != nil && old.Limits.Headroom != fresh.Limits.Headroom {
-		names = append(names, "limits.headroom")
+	for _, k := range []struct {
+		name string
+		same bool
+	}{
+		{"store", s.opened.Store == c.Store}, {"breaker", s.opened.Breaker == c.Breaker},
+		{"retry.budget", s.opened.Retry.Budget == c.Retry.Budget}, {"limits.headroom", s.opened.Limits.Headroom == c.Limits.Headroom},
+	} {
+		if !k.same {
+			names = append(names, k.name)
+		}
 	}
 	return names
 }
+
+// silent has the client of the store say nothing: what is wrong is in our log.
+type silent struct{}
+
+// Printf implements the client's logger.
+func (silent) Printf(context.Context, string, ...any) {}
+
+func init() { redis.SetLogger(silent{}) }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/evenkeel-dev/evenkeel/cmd/internal/ekerr"
+	"github.com/evenkeel-dev/evenkeel/fleet"
 )
 
 var (
@@ -261,6 +262,11 @@ func (r *Resolved) checkClients(fail failFunc, value valueFunc) {
 
 // checkStore wants to know where a store is that is shared.
 func (r *Resolved) checkStore(fail failFunc, value valueFunc) {
+	if r.Store.Redis.URL != "" {
+		if _, err := fleet.ClientOptions(string(r.Store.Redis.URL)); err != nil {
+			fail("store.redis.url", value("store.redis.url", "cannot be used: %s", strings.TrimPrefix(err.Error(), "fleet: ")))
+		}
+	}
 	if r.Store.Kind == "redis" && r.Store.Redis.URL == "" {
 		fail("store.kind", value("store.kind", "is redis, and store.redis.url is not set").
 			Hint("store: {kind: redis, redis: {url: 'redis://localhost:6379'}}"))

@@ -129,9 +129,9 @@ type Store struct {
 
 // Redis is the store that a fleet shares.
 type Redis struct {
-	URL               Secret `yaml:"url"` // may hold a password
-	OnFailure         string `yaml:"on_failure" oneof:"local_share"`
-	ExpectedInstances int    `yaml:"expected_instances" min:"1" max:"100000"`
+	URL               StoreURL `yaml:"url"`
+	OnFailure         string   `yaml:"on_failure" oneof:"local_share"`
+	ExpectedInstances int      `yaml:"expected_instances" min:"1" max:"100000"`
 }
 
 // Client is a caller that the gateway knows by its token.

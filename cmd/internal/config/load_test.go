@@ -84,7 +84,7 @@ func TestResolved_showsNoKey(t *testing.T) {
 			"variable":  mustLoad(t, "", []string{"EVENKEEL_UPSTREAM_API_KEY=" + tc.key}),
 			"flag":      mustLoad(t, "", nil, Flag{Name: "key", Path: "upstream.api_key", Value: tc.key}),
 		} {
-			r.Store.Redis.URL = Secret(tc.key)
+			r.Store.Redis.URL = StoreURL("redis://user:" + tc.key + "@host/1")
 			text, err := r.YAML(true)
 			if err != nil {
 				t.Fatal(err)

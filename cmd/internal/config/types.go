@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -202,7 +203,39 @@ func (s *Secret) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// StoreURL says where a store is. Shown, it is without what is secret in it.
+type StoreURL string
+
+// String is the URL with passwords hidden.
+func (s StoreURL) String() string {
+	u, err := url.Parse(string(s))
+	switch {
+	case s == "":
+		return ""
+	case err != nil || u.Scheme == "" || u.Host == "" && u.Path == "":
+		return "(hidden)"
+	}
+	if _, ok := u.User.Password(); ok {
+		u.User = url.UserPassword(u.User.Username(), "hidden")
+	}
+	if q := u.Query(); q.Has("sentinel_password") {
+		q.Set("sentinel_password", "hidden")
+		u.RawQuery = q.Encode()
+	}
+	return u.String()
+}
+
+// GoString hides what is secret from %#v.
+func (s StoreURL) GoString() string { return s.String() }
+
+// MarshalText hides what is secret from encoders.
+func (s StoreURL) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (s *StoreURL) UnmarshalText(text []byte) error { return (*Secret)(s).UnmarshalText(text) }
+
 var (
+	_ encoding.TextUnmarshaler = (*StoreURL)(nil)
 	_ encoding.TextUnmarshaler = (*Duration)(nil)
 	_ encoding.TextUnmarshaler = (*Size)(nil)
 	_ encoding.TextUnmarshaler = (*Percent)(nil)

@@ -128,6 +128,23 @@ func TestYAML_hidesCredentials(t *testing.T) {
 	}
 }
 
+func TestStoreURL_showsNoPassword(t *testing.T) {
+	for in, want := range map[StoreURL]string{
+		"":                              "",
+		"redis://localhost:6379/1":      "redis://localhost:6379/1",
+		"redis://user:verysecret@h:1/0": "redis://user:hidden@h:1/0",
+		"redis://:verysecret@h":         "redis://:hidden@h",
+		"redis://h?sentinel_password=verysecret&master_name=m": "redis://h?master_name=m&sentinel_password=hidden",
+		"unix:///run/redis.sock":                               "unix:///run/redis.sock",
+		"redis://user:verysecret%@h":                           "(hidden)",
+		"verysecret":                                           "(hidden)",
+	} {
+		if got := in.String(); got != want {
+			t.Errorf("shown as %q, want %q", got, want)
+		}
+	}
+}
+
 // The schema knows every key, and accepts the values the reader accepts.
 func TestSchema(t *testing.T) {
 	data, err := json.Marshal(Schema())
