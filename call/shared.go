@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/evenkeel-dev/evenkeel/breaker"
+	"github.com/evenkeel-dev/evenkeel/classify"
 	"github.com/evenkeel-dev/evenkeel/limit"
 	"github.com/evenkeel-dev/evenkeel/queue"
 )
@@ -330,6 +331,30 @@ func (m *Memory) Rouse(now time.Time, k Key, calm bool) {
 		m.pump(now, g)
 		return true, false
 	})
+}
+
+// Afford has as many calls ask again as the budget of the others can pay for, of
+// those that wait for it: the earliest first.
+func (m *Memory) Afford(of Need, purse classify.Purse, tokens int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.poor == 0 || tokens < retryPrice {
+		return
+	}
+	var poor []*holding
+	for _, h := range m.held {
+		n := h.need
+		if !h.poor || h.reason != HoldBudget || n.Purse != purse || h.wake == nil {
+			continue
+		}
+		if purse == classify.ScopePurse && scopeOf(n) == scopeOf(of) || purse != classify.ScopePurse && n.Key == of.Key {
+			poor = append(poor, h)
+		}
+	}
+	slices.SortFunc(poor, func(a, b *holding) int { return a.need.Arrived.Compare(b.need.Arrived) })
+	for _, h := range poor[:min(len(poor), tokens/retryPrice)] {
+		h.rouse()
+	}
 }
 
 // RouseAll has everybody who waits for the others ask again.

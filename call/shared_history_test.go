@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evenkeel-dev/evenkeel/classify"
 	"github.com/evenkeel-dev/evenkeel/claude"
 	"github.com/evenkeel-dev/evenkeel/limit"
 )
@@ -145,9 +146,11 @@ func (h *history) somebodyLeaves() {
 
 func (h *history) news() {
 	key := Key{Upstream: "api", Path: claude.Messages, Model: "claude-opus-4-8"}
-	switch h.r.IntN(4) {
+	switch h.r.IntN(5) {
 	case 0:
 		h.RouseAll(h.now)
+	case 4:
+		h.Afford(Need{Key: key}, classify.UpstreamPurse, h.r.IntN(30))
 	case 1:
 		h.Belongs(h.now, []string{"one", "two"}[h.r.IntN(2)], "org", "")
 	default:

@@ -1,6 +1,7 @@
 package call
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -310,4 +311,39 @@ func TestShared_paysNothing(t *testing.T) {
 	n := d.need()
 	n.Attempt, n.Price, n.Purse = 2, 5, classify.UpstreamPurse
 	d.mustAdmit(n) // the others say whether it can be paid
+}
+
+// What comes into the budget of the others wakes as many as it pays for.
+func TestShared_afford(t *testing.T) {
+	d := newFront(t, MemoryConfig{})
+	var holds []Hold
+	var last Need
+	for i := range 4 {
+		n := d.need()
+		n.Attempt, n.Price, n.Purse = 2, 5, classify.UpstreamPurse
+		if i == 3 {
+			n.Purse = classify.ScopePurse
+		}
+		d.now = d.in(time.Millisecond)
+		holds = append(holds, d.Deny(d.now, d.mustAdmit(n), Denial{Reason: HoldBudget, Until: d.in(10 * time.Second)}).Hold)
+		last = n
+	}
+	woken := func() (who []bool) {
+		for _, h := range holds {
+			who = append(who, isClosed(h.Wake))
+		}
+		return who
+	}
+	d.Afford(last, classify.UpstreamPurse, 4)
+	if got := woken(); slices.Contains(got, true) {
+		t.Errorf("woken: %v by less than a retry costs", got)
+	}
+	d.Afford(last, classify.UpstreamPurse, 12)
+	if got := woken(); !slices.Equal(got, []bool{true, true, false, false}) {
+		t.Errorf("woken: %v by what pays for two of three", got)
+	}
+	d.Afford(last, classify.ScopePurse, 100)
+	if got := woken(); !slices.Equal(got, []bool{true, true, false, true}) {
+		t.Errorf("woken: %v, want the one that waits for that purse as well", got)
+	}
 }

@@ -241,6 +241,24 @@ func TestAdmission_budgetIsOne(t *testing.T) {
 		if paid(a) || paid(b) {
 			t.Error("ten tokens have paid for three retries")
 		}
+
+		// A retry that does well gives back its price, and who waits for it hears.
+		n := a.need()
+		n.Attempt, n.Price, n.Paid = 2, 5, true
+		tk := a.granted(n)
+		poor := a.need()
+		poor.Attempt, poor.Price = 2, 5
+		hold := a.admit(poor).Hold
+		if hold.Reason != call.HoldBudget {
+			t.Fatalf("held for %v, want the budget", hold.Reason)
+		}
+		a.end(tk, servedWell, call.Succeeded)
+		select {
+		case <-hold.Wake:
+		case <-time.After(5 * time.Second):
+			t.Fatal("not woken by what has come into the budget")
+		}
+		a.end(a.granted(poor), servedWell, call.Succeeded)
 	})
 }
 

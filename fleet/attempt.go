@@ -218,7 +218,8 @@ func (a *Admission) Settle(ctx context.Context, now time.Time, t call.Ticket, en
 	tell := func(ctx context.Context) {
 		reply, _ := a.store.Settle(ctx, at.id, out) // it is told later if the store does not answer
 		if reply.Known {
-			a.note(time.Now(), at, &reply, false)
+			a.note(time.Now(), at, &reply, end.Retry)
+			a.afford(at, &reply)
 		}
 		if end.Retry {
 			end.Told = &call.Settled{Paid: reply.Paid, Counted: reply.Counted}
@@ -235,6 +236,14 @@ func (a *Admission) Settle(ctx context.Context, now time.Time, t call.Ticket, en
 	a.tint(&s.State, at.need)
 	s.State.Moved = s.State.Moved || moved
 	return s
+}
+
+// afford has those ask again who wait for what an end may have brought in.
+func (a *Admission) afford(t *attempt, reply *Reply) {
+	a.memory.Afford(t.need, classify.UpstreamPurse, int(reply.Budget))
+	if len(reply.Groups) > 0 {
+		a.memory.Afford(t.need, classify.ScopePurse, int(reply.Groups[0].Budget))
+	}
 }
 
 // outcome says in the store's words how an attempt has ended.
