@@ -22,22 +22,22 @@ type attempt struct {
 	at     time.Time // when it may be sent
 
 	mu      sync.Mutex
-	todo    []func(context.Context) // to be told to the store, in order
+	todo    []func() // to be told to the store, in order
 	telling bool
 }
 
-// tell has the store told behind the caller's back: of one attempt in order, and
-// one thing at a time.
-func (a *Admission) tell(t *attempt, f func(context.Context)) {
+// tell has the store told behind the caller's back, who may have left by then: of
+// one attempt in order, and one thing at a time.
+func (a *Admission) tell(ctx context.Context, t *attempt, f func(context.Context)) {
+	ctx = context.WithoutCancel(ctx) // bounded by the store's own timeout
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.todo = append(t.todo, f)
+	t.todo = append(t.todo, func() { f(ctx) })
 	if t.telling {
 		return
 	}
 	t.telling = true
 	a.errand.Go(func() {
-		ctx := context.WithoutCancel(a.ctx) // bounded by the store's own timeout
 		for {
 			t.mu.Lock()
 			if len(t.todo) == 0 {
@@ -48,7 +48,7 @@ func (a *Admission) tell(t *attempt, f func(context.Context)) {
 			f := t.todo[0]
 			t.todo = t.todo[1:]
 			t.mu.Unlock()
-			f(ctx)
+			f()
 		}
 	})
 }
@@ -107,7 +107,7 @@ func (a *Admission) Answered(ctx context.Context, now time.Time, t call.Ticket, 
 	scope := at.need.Scope
 	if r.Organization != "" && scope != "" && r.Status != http.StatusUnauthorized && a.organization(scope) != r.Organization {
 		a.owns(scope, r.Organization)
-		a.tell(at, func(ctx context.Context) { a.store.SetOrganization(ctx, scope, r.Organization, r.Workspace) })
+		a.tell(ctx, at, func(ctx context.Context) { a.store.SetOrganization(ctx, scope, r.Organization, r.Workspace) })
 	}
 	views, any := at.views(shown)
 	refused := r.Status == http.StatusTooManyRequests
@@ -115,7 +115,7 @@ func (a *Admission) Answered(ctx context.Context, now time.Time, t call.Ticket, 
 		return
 	}
 	began := time.Now()
-	a.tell(at, func(ctx context.Context) {
+	a.tell(ctx, at, func(ctx context.Context) {
 		l := Lesson{Refused: refused, Age: time.Since(began), Views: views}
 		if reply, err := a.store.Learn(ctx, at.id, l); err == nil && reply.Known {
 			a.note(time.Now(), at, &reply)
@@ -131,14 +131,14 @@ func (a *Admission) Content(ctx context.Context, now time.Time, t call.Ticket, u
 		return
 	}
 	if t.Probe || at.ticket.Probe {
-		a.tell(at, func(ctx context.Context) { a.store.Content(ctx, at.id) })
+		a.tell(ctx, at, func(ctx context.Context) { a.store.Content(ctx, at.id) })
 	}
 	if used.Input+used.CacheWrite+used.CacheRead == 0 {
 		return
 	}
 	views, far := at.actual(used)
 	if far {
-		a.tell(at, func(ctx context.Context) { _, _ = a.store.Learn(ctx, at.id, Lesson{Views: views}) }) // Settle tells it again
+		a.tell(ctx, at, func(ctx context.Context) { _, _ = a.store.Learn(ctx, at.id, Lesson{Views: views}) }) // Settle tells it again
 	}
 }
 
@@ -175,7 +175,7 @@ func (a *Admission) Settle(ctx context.Context, now time.Time, t call.Ticket, en
 	}
 	out := at.outcome(end)
 	told := make(chan Reply, 1)
-	a.tell(at, func(ctx context.Context) {
+	a.tell(ctx, at, func(ctx context.Context) {
 		reply, _ := a.store.Settle(ctx, at.id, out) // it is told later if the store does not answer
 		if reply.Known {
 			a.note(time.Now(), at, &reply)
@@ -242,7 +242,7 @@ func (a *Admission) Leave(now time.Time, need call.Need, end call.CallEnd) {
 	}
 	a.mu.Unlock()
 	if at != nil {
-		a.tell(at, func(ctx context.Context) { _, _ = a.store.Settle(ctx, at.id, Outcome{Charge: Refunded}) })
+		a.tell(a.ctx, at, func(ctx context.Context) { _, _ = a.store.Settle(ctx, at.id, Outcome{Charge: Refunded}) })
 		a.memory.Drop(now, at.ticket)
 	}
 	a.memory.Leave(now, need, end)

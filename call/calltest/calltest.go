@@ -6,6 +6,7 @@ package calltest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -113,10 +114,8 @@ func (d *desk) held(n call.Need, reason ...call.HoldReason) call.Hold {
 	if x.Ticket.ID != 0 {
 		d.t.Fatalf("granted, want to be held for %v", reason)
 	}
-	for _, r := range reason {
-		if x.Hold.Reason == r {
-			return x.Hold
-		}
+	if slices.Contains(reason, x.Hold.Reason) {
+		return x.Hold
 	}
 	d.t.Fatalf("held for %v, want %v", x.Hold.Reason, reason)
 	return x.Hold

@@ -215,7 +215,7 @@ func (p *process) reloadNow(ctx context.Context) {
 		fresh.Listen, fresh.Admin = p.resolved.Listen, p.resolved.Admin
 	}
 	if names := p.store.fixed(p.resolved.Config, fresh.Config); len(names) > 0 {
-		p.log.Warn(strings.Join(names, ", ")+" of the fleet: changed at the next start", slog.String("store", fresh.Store.Kind))
+		p.log.Warn("what the fleet shares changes at the next start", slog.String("keys", strings.Join(names, ", ")), slog.String("store", fresh.Store.Kind))
 	}
 	p.log.setLevel(fresh.Log)
 	p.resolved = fresh
