@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"testing"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 
@@ -13,7 +14,7 @@ import (
 // newAdmission returns one of a process of its own.
 func newAdmission(t *testing.T, url string, c calltest.Config) *Admission {
 	t.Helper()
-	s := newStore(t, Options{URL: url, Policy: Policy{
+	s := newStore(t, Options{URL: url, Timeout: time.Second, Policy: Policy{ // what it answers is tested, and not when
 		MinCalls: c.Breaker.MinCalls, ProbeEvery: c.Breaker.ProbeEvery, Probes: c.Breaker.Probes, Ramp: c.Breaker.Ramp,
 		OpenFor: c.Breaker.OpenFor, Budget: c.Budget,
 	}})

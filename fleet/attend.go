@@ -188,7 +188,7 @@ func (s *Store) reviveOne(ctx context.Context, now time.Time, g *guard, owner st
 	// What was used meanwhile is charged before anybody asks the store again.
 	if !s.reckon(ctx, now, memos, true) {
 		s.mu.Lock()
-		g.retry = now.Add(retryEvery / 4)
+		g.retry = now.Add(retryEvery / 2)
 		s.mu.Unlock()
 		return
 	}

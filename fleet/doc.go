@@ -81,7 +81,7 @@
 //
 //	shared ── five errors in a row, of 50 ms each at most ──▶ local
 //	   ▲                                                        │
-//	   │                                                     1 s, again
+//	   │                                                    0.5 s, again
 //	   │                                                        ▼
 //	   └── 2.5 s ── held by both ◀── a bill ◀── a look answers ─┘
 //
@@ -96,16 +96,24 @@
 // Across all of that, in every window the fleet is granted at most what the
 // bucket holds when full, and what refills, and
 //
-//   - what was on its way to the store, for each process, when that went: it is
-//     granted by the share, and billed within moments;
+//   - what was on its way to the store, all attempts of each process, when that
+//     went: it is granted by the share, and billed within moments;
 //   - what the others were granted between the last answer that a process has
 //     had and the outage, by the number of processes: of a fleet that takes all
 //     it gets that is nothing, for the level it has heard of was empty.
 //
-// Account.go says how. Not covered is a process that alone cannot reach the
-// store: the others hear nothing of its share, and take all. Nor is one that
-// had no call during the outage and takes much within the second and a half in
-// which the others come back: it is held by the store alone.
+// Account.go says how. A process that has had two errors in a row, and then an
+// answer, is held as well: to others that may have been an outage. Not covered is
+//
+//   - a process that alone cannot reach the store, or is back more than 2.5 s
+//     after the first: three looks in a row were lost, as on a machine that is
+//     far too busy. The others hear nothing of its share, and take all. Until it
+//     is back each such process adds what its share grants, 0.8 of the rate by
+//     the number of processes, since the outage began; all of it is billed then.
+//   - a process that had one call or none during the outage and takes much within
+//     the second in which the others come back: it is held by the store alone.
+//   - single answers that are lost for as long as the bill for them is too: until
+//     it has come, within 0.3 s as a rule, a share grants on top.
 //
 // The scripts are in lua; the same rules in plain Go, in bucket.go, lane.go,
 // line.go, memory.go, ending.go and learning.go, are the local share and what

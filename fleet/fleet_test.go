@@ -12,10 +12,13 @@ import (
 	"github.com/evenkeel-dev/evenkeel/fleet/servertest"
 )
 
-// TestFleet_outages lets eight processes take all they get, while the store is
+// TestFleet_outages lets four processes take all they get, while the store is
 // lost for five seconds and comes back. Through all of it nobody waits for the
 // store, no window has more than the limit allows, the outage costs less than
 // a third of the volume, and all of it is used again soon after.
+//
+// A machine that keeps the processes from running proves nothing either way, so
+// only what was played on one that was in time is judged.
 func TestFleet_outages(t *testing.T) {
 	tests := []struct {
 		name       string
@@ -25,34 +28,59 @@ func TestFleet_outages(t *testing.T) {
 		{"frozen", func(s *servertest.Server, _ *slowly) { s.Freeze() }, func(s *servertest.Server, _ *slowly) { s.Thaw() }},
 		{"answers in 500 ms", func(_ *servertest.Server, p *slowly) { p.set(500 * time.Millisecond) }, func(_ *servertest.Server, p *slowly) { p.set(0) }},
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			server := servertest.Single(t, servertest.Redis)
-			proxy := between(t, server.Addr)
-			f := startFleet(t, fleetSize, proxy.addr())
-			time.Sleep(3 * time.Second)
-			lost := time.Now()
-			tt.lose(server, proxy)
-			time.Sleep(5 * time.Second)
-			back := time.Now()
-			tt.mend(server, proxy)
-			time.Sleep(10 * time.Second)
+	// All of them at the same time: they wait more than they work.
+	left := tests
+	for range tries {
+		var fleets []*swarm
+		for range left {
+			fleets = append(fleets, startFleet(t))
+		}
+		time.Sleep(3 * time.Second)
+		for i, f := range fleets {
+			f.lost = time.Now()
+			left[i].lose(f.server, f.proxy)
+		}
+		time.Sleep(5 * time.Second)
+		for i, f := range fleets {
+			f.found = time.Now()
+			left[i].mend(f.server, f.proxy)
+		}
+		time.Sleep(10 * time.Second)
+		again := left[:0:0]
+		for i, f := range fleets {
 			f.stop()
-			f.judge(t, lost, back)
-		})
+			late := lags.worst(f.begun)
+			if late > inTime {
+				again = append(again, left[i])
+			}
+			t.Run(left[i].name, func(t *testing.T) {
+				f.note(t, late)
+				if late <= inTime {
+					f.judge(t)
+				}
+			})
+		}
+		if left = again; len(left) == 0 {
+			return
+		}
 	}
+	t.Errorf("not proved: in each of %d tries this machine was late by more than %v", tries, inTime)
 }
 
-// perSecond is what the fleet may send. It is low, so that the processes of
-// the test do not fight for the processor.
-const perSecond = 40.0
+const (
+	// inTime is how late a timer may be on a machine that shows how a fleet
+	// behaves, and not how the machine does.
+	inTime = 250 * time.Millisecond
+	tries  = 3
+)
 
-// fleetSize is how many processes share the store.
-const fleetSize = 8
+// perProcess is what each process may send a second. It is low, so that the
+// processes of a test do not fight for the processor.
+const perProcess = 5.0
 
 // swarm is a fleet that takes all it gets.
 type swarm struct {
+	size   int // processes that share the store
 	mu     sync.Mutex
 	sent   []sending
 	heard  []sending // answers of the store, grants or not
@@ -62,7 +90,12 @@ type swarm struct {
 	begun  time.Time
 	slow   time.Duration // the longest that Acquire took
 	cancel context.CancelFunc
+	close  []func() error
 	all    sync.WaitGroup
+
+	server      *servertest.Server // of a fleet in real time, and what is in front of it
+	proxy       *slowly
+	lost, found time.Time
 }
 
 // sending is an attempt that was granted, some time between two moments.
@@ -72,18 +105,34 @@ type sending struct {
 	local       bool // granted by the share
 }
 
-func startFleet(t *testing.T, n int, addr string) *swarm {
+// perSecond is what the fleet may send.
+func (f *swarm) perSecond() float64 { return perProcess * float64(f.size) }
+
+// unbilledMost is what shares may grant until the store hears of it, if that
+// takes one attendance and one answer, and so much longer.
+func (f *swarm) unbilledMost(late time.Duration) float64 {
+	return localShare * f.perSecond() * (attendEvery + defaultTimeout + late).Seconds()
+}
+
+func startFleet(t *testing.T) *swarm {
+	const n = 4
 	ctx, cancel := context.WithCancel(t.Context())
-	f := &swarm{cancel: cancel, begun: time.Now()}
+	f := &swarm{size: n, cancel: cancel, server: servertest.Single(t, servertest.Redis)}
+	f.proxy = between(t, f.server.Addr)
 	var stores []*Store
 	for range n {
-		s := newStore(t, Options{URL: "redis://" + addr})
+		s, err := New(Options{URL: "redis://" + f.proxy.addr()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.close = append(f.close, s.Close)
 		warm(t, s, "o")
 		stores = append(stores, s)
 	}
 	for _, s := range stores { // they know of each other by their signs of life alone
 		eventually(t, s, "o", func(r Reply) bool { return !r.Local && r.Live == n })
 	}
+	f.begun = time.Now()
 	for _, s := range stores {
 		f.all.Go(func() { f.take(ctx, s) })
 	}
@@ -113,7 +162,7 @@ func (f *swarm) takeSome(ctx context.Context, s *Store, n int) {
 
 // once asks for one attempt, and sends and ends it.
 func (f *swarm) once(ctx context.Context, s *Store) (wait time.Duration, granted bool) {
-	r := Request{Owner: "o", Lane: "l", Groups: []Group{{Name: "g", Buckets: []Bucket{{Kind: Requests, Cost: 1, Cap: perSecond * 60}}}}}
+	r := Request{Owner: "o", Lane: "l", Groups: []Group{{Name: "g", Buckets: []Bucket{{Kind: Requests, Cost: 1, Cap: f.perSecond() * 60}}}}}
 	begin := time.Now()
 	got, err := s.Acquire(ctx, r)
 	if err != nil {
@@ -145,31 +194,35 @@ func pause(ctx context.Context, d time.Duration) {
 func (f *swarm) stop() {
 	f.cancel()
 	f.all.Wait()
+	for _, c := range f.close {
+		_ = c()
+	}
 }
 
-func (f *swarm) judge(t *testing.T, lost, back time.Time) {
+func (f *swarm) note(t *testing.T, late time.Duration) {
 	t.Helper()
-	late := lags.since(f.begun)
-	if most := 2*defaultTimeout + late; f.slow > most {
+	worst, over := f.worst()
+	t.Logf("machine late by %v, longest Acquire %v, largest excess %.1f in %v, share while lost %.2f, after %.2f", late, f.slow, worst, over,
+		f.share(f.lost, f.found), f.share(f.found.Add(5*time.Second), f.found.Add(10*time.Second)))
+}
+
+func (f *swarm) judge(t *testing.T) {
+	t.Helper()
+	if most := 2*defaultTimeout + inTime; f.slow > most {
 		t.Errorf("an Acquire took %v, want at most %v", f.slow, most)
 	}
 	// One of each process was on its way, and until the next bill a share may
 	// grant what others have of the store.
 	worst, over := f.worst()
-	unbilled := localShare * perSecond * (attendEvery + defaultTimeout + late).Seconds()
-	if most := fleetSize + unbilled; worst > most {
-		t.Errorf("in a window of %v %.0f more were sent than burst and rate, want at most %.0f more", over, worst, most)
+	if most := float64(f.size) + f.unbilledMost(inTime); worst > most {
+		t.Errorf("in a window of %v %.1f more were sent than burst and rate, want at most %.1f more", over, worst, most)
 	}
-	// Who is kept from running cannot send: of five seconds so much is missing.
-	ran := 1 - min(1, late.Seconds()/5)
-	if share := f.share(lost, back); share < 0.7*ran {
-		t.Errorf("while the store was lost %.0f %% of the limit were used, want %.0f", 100*share, 70*ran)
+	if share := f.share(f.lost, f.found); share < 0.70 {
+		t.Errorf("while the store was lost %.0f %% of the limit were used, want 70", 100*share)
 	}
-	if share := f.share(back.Add(5*time.Second), back.Add(10*time.Second)); share < 0.9*ran {
-		t.Errorf("five seconds after it was back %.0f %% of the limit are used, want %.0f", 100*share, 90*ran)
+	if share := f.share(f.found.Add(5*time.Second), f.found.Add(10*time.Second)); share < 0.90 {
+		t.Errorf("five seconds after it was back %.0f %% of the limit are used, want 90", 100*share)
 	}
-	t.Logf("longest Acquire %v, machine late by %v, largest excess %.1f, share while lost %.2f, after %.2f", f.slow, late, worst,
-		f.share(lost, back), f.share(back.Add(5*time.Second), back.Add(10*time.Second)))
 }
 
 // worst is by how much the fullest window exceeds what a full bucket holds and
@@ -187,7 +240,7 @@ func (f *swarm) worst() (excess float64, over time.Duration) {
 	}
 	// In a window are those answered by its end, less those asked before it
 	// began. The best beginning for an end is the best so far.
-	since := func(t time.Time) float64 { return perSecond * t.Sub(asked[0]).Seconds() }
+	since := func(t time.Time) float64 { return f.perSecond() * t.Sub(asked[0]).Seconds() }
 	begins, least, from := 0, 0.0, asked[0]
 	for i, to := range told {
 		for ; begins < len(asked) && !asked[begins].After(to); begins++ {
@@ -195,7 +248,7 @@ func (f *swarm) worst() (excess float64, over time.Duration) {
 				least, from = now, asked[begins]
 			}
 		}
-		if e := float64(i+1) - since(to) - least - 10*perSecond; e > excess {
+		if e := float64(i+1) - since(to) - least - 10*f.perSecond(); e > excess {
 			excess, over = e, to.Sub(from)
 		}
 	}
@@ -210,7 +263,7 @@ func (f *swarm) share(from, to time.Time) float64 {
 			n++
 		}
 	}
-	return n / perSecond / to.Sub(from).Seconds()
+	return n / f.perSecond() / to.Sub(from).Seconds()
 }
 
 // slowly is a connection to a server that can be made slow.

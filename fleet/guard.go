@@ -3,10 +3,10 @@ package fleet
 import "time"
 
 // A guard keeps calls from a store that fails: after five errors in a row
-// nobody asks it, but every second somebody looks who is no call.
+// nobody asks it, but every half second somebody looks who is no call.
 //
 //	up ── five errors in a row ──► down ── a look in the background ──► up
-//	                                └─ fails: again in a second ─┘
+//	                                └─ fails: again in 0.5 s ────┘
 //
 // There is one for the server, and one for each owner, because an owner may be
 // in a part of a Cluster that is gone, or have a key of the wrong type.
@@ -21,13 +21,17 @@ type guard struct {
 
 const (
 	errorsToTrip = 5
+	// errorsToDoubt is when others may have gone, though this process has not yet:
+	// when it is answered again it is held by its share as they will be.
+	errorsToDoubt = 2
 	// retryEvery is short so that all processes are back soon after each
 	// other: a look costs a server that is there one script.
-	retryEvery = time.Second
+	retryEvery = 500 * time.Millisecond
 	// settleFor is how long a process that is back is held by its share as well:
-	// as long as another may need to be back too, though its first look should
-	// have failed.
-	settleFor = 2*retryEvery + 500*time.Millisecond
+	// as long as another may need to be back too, though its first two looks
+	// should have failed. One that needs longer is not waited for: see the package
+	// comment for what that costs.
+	settleFor = 3*(retryEvery+attendEvery) + 250*time.Millisecond
 	// quiet is for how long the share must not have been asked before it ends,
 	// so that errors now and then do not each begin a new one.
 	quiet = time.Second
@@ -43,6 +47,9 @@ func (g *guard) fail(now time.Time, err error) bool {
 	g.down, g.since, g.retry = true, now, now.Add(retryEvery)
 	return true
 }
+
+// doubtful reports whether an answer ends what was an outage to others.
+func (g *guard) doubtful() bool { return !g.down && g.errors >= errorsToDoubt }
 
 // succeed notes an answer.
 func (g *guard) succeed() { g.errors = 0 }

@@ -38,7 +38,7 @@ func TestLearn_forAll(t *testing.T) {
 		if b := learn(first.ID, View{Limit: 60_000, Remaining: 9_000, Low: 10, High: 12}); b.Limit != 60_000 || b.Depth != 10 || b.Level != 8_500 {
 			t.Errorf("after the first answer %+v, want 60,000 a minute, and 9,000 less what is rounded", b)
 		}
-		now += 20 * second
+		now += 70 * second // a group that is younger has not heard of all
 		next := acquire()
 		now += second
 		if b := learn(next.ID, View{Limit: 60_000}); b.Level > 0 {

@@ -60,7 +60,10 @@ func (l *lag) measure() {
 }
 
 // since is how much longer something may have taken that began at some time.
-func (l *lag) since(begin time.Time) time.Duration {
+func (l *lag) since(begin time.Time) time.Duration { return hops * l.worst(begin) }
+
+// worst is how late a timer has been since some time.
+func (l *lag) worst(begin time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
@@ -68,5 +71,5 @@ func (l *lag) since(begin time.Time) time.Duration {
 	for at := begin.Unix(); at <= now.Unix(); at++ {
 		most = max(most, l.late[at])
 	}
-	return hops * most
+	return most
 }

@@ -20,6 +20,7 @@ type rehearsal struct {
 	state   string   // "", "killed", "frozen" or "slow"
 	waiting []func() // questions that lie in the sockets of a frozen server
 	hiccups float64  // the part of all answers that is lost on the way
+	deaf    string   // a process that gets no answer to its looks
 	random  *rand.Rand
 }
 
@@ -77,6 +78,13 @@ func (r *rehearsal) learn(ctx context.Context, _ float64, l *lesson) (Reply, err
 }
 
 func (r *rehearsal) look(ctx context.Context, _ float64, g *glimpse) (Reply, error) {
+	r.mu.Lock()
+	deaf := r.deaf == g.instance
+	r.mu.Unlock()
+	if deaf {
+		<-ctx.Done()
+		return Reply{}, ctx.Err()
+	}
 	return r.pass(ctx, func(e engine, now float64) (Reply, error) { return e.look(ctx, now, g) })
 }
 
@@ -94,23 +102,23 @@ func (r *rehearsal) store(ctx context.Context, all *sync.WaitGroup, name string,
 	return s
 }
 
-// TestOutage_rehearsed lets eight processes take all they get through outages
-// of every kind and many lengths, in virtual time. What was admitted in any
-// window is at most what a full bucket holds and what refills, and one attempt
-// of each process, which it had on its way.
+// TestOutage_rehearsed lets eight processes take all they get, one attempt or
+// five at a time, through outages of every kind and many lengths, in virtual
+// time. What was admitted in any window is at most what a full bucket holds and
+// what refills, and what each process had on its way.
 //
 // That is all that may be more. A process turns to its share at the level that
 // it has last heard of, by the number of processes; all of them have heard of
 // less than one attempt, or they would have taken it. And one whose answer is
 // lost grants what the store may not have, until the bill has come.
 func TestOutage_rehearsed(t *testing.T) {
-	for _, o := range outages() {
-		t.Run(o.String(), func(t *testing.T) {
-			for seed := range uint64(rehearsals) {
-				rehearse(t, o, seed, (*swarm).take, func(*swarm, time.Time) float64 { return fleetSize })
-			}
-		})
-	}
+	each(t, (*swarm).take, func(f *swarm, o outage, _ time.Time) float64 {
+		n := float64(o.workers * f.size)
+		if o.hiccups > 0 {
+			n += f.unbilledMost(0)
+		}
+		return n
+	})
 }
 
 // TestOutage_rehearsedInBursts lets them take some at once, now and then, and
@@ -119,84 +127,134 @@ func TestOutage_rehearsed(t *testing.T) {
 // store since is granted again, by the number of processes. And who has not
 // noticed the outage may take what the others have not billed yet.
 func TestOutage_rehearsedInBursts(t *testing.T) {
-	for _, o := range outages() {
+	random := rand.New(rand.NewPCG(1, 3))
+	each(t, func(f *swarm, ctx context.Context, s *Store) {
+		for ctx.Err() == nil {
+			f.mu.Lock()
+			rest, n := time.Duration(random.IntN(2500))*time.Millisecond, random.IntN(20)
+			if f.back {
+				n *= 20
+			}
+			f.mu.Unlock()
+			f.takeSome(ctx, s, n)
+			pause(ctx, rest)
+		}
+	}, func(f *swarm, o outage, lost time.Time) float64 {
+		return float64(o.workers*f.size) + f.unheard(lost) + f.unbilled(lost)
+	})
+}
+
+// TestOutage_rehearsedLateReturn: a process that finds the store seconds after
+// the others is not waited for. What it has granted by its share until then is
+// on top of what they take, and no more than that.
+func TestOutage_rehearsedLateReturn(t *testing.T) {
+	for _, workers := range []int{1, 5} {
+		// Looks that are lost for as long as that are all that the others wait for.
+		o := outage{state: "frozen", lasts: 5 * time.Second, deaf: settleFor + 2*time.Second, workers: workers}
 		t.Run(o.String(), func(t *testing.T) {
 			for seed := range uint64(rehearsals) {
-				random := rand.New(rand.NewPCG(seed, 3))
-				rehearse(t, o, seed, func(f *swarm, ctx context.Context, s *Store) {
-					for ctx.Err() == nil {
-						f.mu.Lock()
-						rest, n := time.Duration(random.IntN(2500))*time.Millisecond, random.IntN(20)
-						if f.back {
-							n *= 20
-						}
-						f.mu.Unlock()
-						f.takeSome(ctx, s, n)
-						pause(ctx, rest)
-					}
-				}, func(f *swarm, lost time.Time) float64 { return fleetSize + f.unheard(lost) + f.unbilled(lost) })
+				rehearse(t, o, seed, (*swarm).take, func(f *swarm, _ outage, lost time.Time) float64 {
+					return float64(workers*f.size) + f.apart(lost)
+				})
 			}
 		})
 	}
 }
 
+// each rehearses every kind of outage.
+func each(t *testing.T, take taking, most mosting) {
+	for _, o := range outages() {
+		t.Run(o.String(), func(t *testing.T) {
+			for seed := range uint64(rehearsals) {
+				rehearse(t, o, seed, take, most)
+			}
+		})
+	}
+}
+
+type (
+	taking func(*swarm, context.Context, *Store)
+	// mosting is how much more than the limit a window may have, by what was sent.
+	mosting func(f *swarm, o outage, lost time.Time) float64
+)
+
 // outage is what happens to the store.
 type outage struct {
 	state   string
 	lasts   time.Duration
-	hiccups float64 // before and after it
+	hiccups float64       // before and after it
+	deaf    time.Duration // how much longer it lasts for one process
+	workers int           // attempts that each process has under way
 }
+
+// fleetSize is how many processes rehearse.
+const fleetSize = 8
 
 func outages() (all []outage) {
 	for _, state := range []string{"killed", "frozen", "slow"} {
 		for _, lasts := range []time.Duration{60 * time.Millisecond, 700 * time.Millisecond, 5 * time.Second, 25 * time.Second} {
-			all = append(all, outage{state, lasts, 0}, outage{state, lasts, 0.02})
+			for _, workers := range []int{1, 5} {
+				for _, hiccups := range []float64{0, 0.02} {
+					if rehearsals == 1 && workers > 1 && (hiccups == 0 || lasts > 5*time.Second) {
+						continue // five at a time take five times as long to play
+					}
+					all = append(all, outage{state: state, lasts: lasts, hiccups: hiccups, workers: workers})
+				}
+			}
 		}
 	}
 	return all
 }
 
 func (o outage) String() string {
-	return fmt.Sprintf("%s for %v, %g of answers lost besides", o.state, o.lasts, o.hiccups)
+	return fmt.Sprintf("%s for %v, %g of answers lost besides, %d at a time", o.state, o.lasts, o.hiccups, o.workers)
 }
 
-// rehearse plays an outage. most is how much more than the limit a window may
-// have, by what was sent until the store was lost.
-func rehearse(t *testing.T, o outage, seed uint64, take func(*swarm, context.Context, *Store), most func(*swarm, time.Time) float64) {
+// rehearse plays an outage.
+func rehearse(t *testing.T, o outage, seed uint64, take taking, most mosting) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		r := &rehearsal{m: newMemory(Policy{}.filled()), random: rand.New(rand.NewPCG(seed, 2))}
 		ctx, cancel := context.WithCancel(t.Context())
 		var all sync.WaitGroup
-		f := &swarm{cancel: cancel}
+		f := &swarm{size: fleetSize, cancel: cancel}
 		var stores []*Store
 		for i := range fleetSize {
 			s := r.store(ctx, &all, fmt.Sprint(i), time.Duration(random.IntN(250))*time.Millisecond)
 			stores = append(stores, s)
-			f.all.Go(func() { take(f, ctx, s) })
+			for range o.workers {
+				f.all.Go(func() { take(f, ctx, s) })
+			}
 		}
 		time.Sleep(3*time.Second + time.Duration(random.IntN(1000))*time.Millisecond)
 		r.mu.Lock()
 		r.hiccups = o.hiccups
 		r.mu.Unlock()
 		time.Sleep(2 * time.Second)
-		lost := time.Now()
+		lost, debt := time.Now(), r.debt()
 		r.set(o.state)
+		if o.deaf > 0 {
+			r.deafen("0")
+		}
 		time.Sleep(o.lasts)
 		back := time.Now()
 		r.set("")
 		f.mu.Lock()
 		for _, s := range stores {
-			f.missed = f.missed || !s.Health().Local
+			s.mu.Lock()
+			f.missed = f.missed || !s.server.down && s.server.errors < errorsToDoubt
+			s.mu.Unlock()
 		}
 		f.back = true
 		f.mu.Unlock()
-		time.Sleep(12 * time.Second)
+		time.Sleep(o.deaf)
+		r.deafen("")
+		time.Sleep(12*time.Second - o.deaf)
 		f.stop()
 		all.Wait()
 		worst, over := f.worst()
-		if limit := most(f, lost); worst > limit {
+		if limit := most(f, o, lost); worst > limit {
 			t.Errorf("seed %d: in a window of %v %.1f more were sent than burst and rate, want at most %.1f", seed, over, worst, limit)
 		}
 		if f.slow > defaultTimeout+time.Millisecond {
@@ -205,13 +263,38 @@ func rehearse(t *testing.T, o outage, seed uint64, take func(*swarm, context.Con
 		if !f.hungry {
 			return
 		}
-		if share := f.share(lost, back); o.lasts >= 5*time.Second && share < 0.7 {
+		// What was granted on top before, for answers that were lost, is not granted again.
+		if share := f.share(lost, back) + debt/f.perSecond()/o.lasts.Seconds(); o.lasts >= 5*time.Second && share < 0.7 {
 			t.Errorf("seed %d: while the store was lost %.0f %% of the limit were used, want 70", seed, 100*share)
 		}
-		if share := f.share(back.Add(5*time.Second), back.Add(12*time.Second)); share < 0.9 {
+		if share := f.share(back.Add(5*time.Second), back.Add(12*time.Second)); o.deaf == 0 && share < 0.9 {
 			t.Errorf("seed %d: five seconds after it was back %.0f %% of the limit are used, want all", seed, 100*share)
 		}
 	})
+}
+
+func (r *rehearsal) deafen(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.deaf = name
+}
+
+// debt is what the store has granted, or been billed, of what is yet to refill.
+func (r *rehearsal) debt() float64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return max(0, -r.m.owners["o"].groups["g"].buckets[Requests].level)
+}
+
+// apart is what the first process was granted by its share, from when the store
+// was lost until the process had found it again.
+func (f *swarm) apart(lost time.Time) (sum float64) {
+	for _, one := range f.sent {
+		if one.local && one.by.instance == "0" && one.told.After(lost) {
+			sum++
+		}
+	}
+	return sum
 }
 
 // unbilled is what was granted by shares in an outage, if a process has not
@@ -241,7 +324,7 @@ func (f *swarm) unheard(lost time.Time) (sum float64) {
 			}
 		}
 	}
-	return sum / fleetSize
+	return sum / float64(f.size)
 }
 
 // TestOutage_countsOnce: what a frozen server was asked it does when it wakes,

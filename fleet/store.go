@@ -380,8 +380,14 @@ func (s *Store) weigh(ctx context.Context, now time.Time, owner string, err erro
 	tripped := false
 	switch {
 	case err == nil:
+		if s.server.doubtful() {
+			s.heldAll = now.Add(settleFor)
+		}
 		s.server.succeed()
 		if o := s.owners[owner]; o != nil && !o.down {
+			if o.doubtful() {
+				s.held[owner] = now.Add(settleFor)
+			}
 			delete(s.owners, owner)
 		}
 	default:
