@@ -84,8 +84,10 @@ func (s *store) fixed(c config.Config) []string {
 		name string
 		same bool
 	}{
-		{"store", s.opened.Store == c.Store}, {"breaker", s.opened.Breaker == c.Breaker},
-		{"retry.budget", s.opened.Retry.Budget == c.Retry.Budget}, {"limits.headroom", s.opened.Limits.Headroom == c.Limits.Headroom},
+		{"store", s.opened.Store == c.Store},
+		{"breaker", s.opened.Breaker == c.Breaker},
+		{"retry.budget", s.opened.Retry.Budget == c.Retry.Budget},
+		{"limits.headroom", s.opened.Limits.Headroom == c.Limits.Headroom},
 	} {
 		if !k.same {
 			names = append(names, k.name)
