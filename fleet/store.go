@@ -146,10 +146,20 @@ func (s *Store) acquire(ctx context.Context, m *memo, a *acquisition) (Reply, er
 		return r, err
 	}
 	s.mu.Lock()
-	a.hints = m.hints(a.Request, s.o.ExpectedInstances)
+	a.hints = m.hints(a.Request, s.sharers())
 	s.mu.Unlock()
 	a.touch = true
 	return s.shared.acquire(ctx, 0, a)
+}
+
+// sharers is how many processes there are at least, as far as has been heard of
+// any owner. Whose a credential is is new to all of them at about the same time.
+func (s *Store) sharers() int {
+	most := float64(s.o.ExpectedInstances)
+	for _, m := range s.memos {
+		most = max(most, m.live)
+	}
+	return int(most)
 }
 
 // acquireAlone asks this process's share.
