@@ -200,7 +200,7 @@ func (h *crowd) shadow() {
 	m := h.m
 	groups := map[string]bool{}
 	for _, x := range m.held {
-		if x.entered && x.grant.book == 0 && x.grant.slot == (grant{}.slot) && x.gone == queue.None {
+		if x.entered && x.turn == nil && x.gone == queue.None {
 			groups[x.group] = true
 		}
 	}
@@ -215,11 +215,11 @@ func (h *crowd) shadow() {
 		}
 		had := map[ID]bool{}
 		for id, x := range m.held {
-			had[id] = x.grant != grant{}
+			had[id] = x.turn != nil
 		}
 		m.pump(h.now, g)
 		for id, x := range m.held {
-			if x.grant != (grant{}) && !had[id] {
+			if x.turn != nil && !had[id] {
 				late := soonest.Sub(h.now)
 				if late > 50*time.Millisecond {
 					h.lost[strings.Fields(h.last)[0]]++

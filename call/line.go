@@ -103,7 +103,7 @@ func (m *Memory) belongs(now time.Time, credential, organization string) {
 
 // movable says that a call waits in the queue and has no turn.
 func (m *Memory) movable(h *holding) bool {
-	return h.entered && h.gone == queue.None && h.grant.book == 0
+	return h.entered && h.gone == queue.None && h.turn == nil
 }
 
 // move has a call that waits do so elsewhere, as long as it could before.
@@ -120,7 +120,7 @@ func (m *Memory) move(now time.Time, h *holding, to *lane) {
 // new configuration or because it was forgotten. A turn that it has stays good.
 func (m *Memory) change(now time.Time, h *holding, to *lane) {
 	switch {
-	case h.grant.book != 0 || h.gone != queue.None:
+	case h.turn != nil || h.gone != queue.None:
 	case h.entered:
 		m.move(now, h, to)
 	default:
@@ -142,9 +142,8 @@ func (m *Memory) line(now time.Time, h *holding) bool {
 	n := h.need
 	k := scopeOf(n)
 	h.group = m.groupOf(k)
-	h.limits = m.limitsOf(n)
 	h.strand = m.strandOf(n, h.lane)
-	cost := m.book.Share(now, h.limits).Seconds()
+	cost := m.book.Share(now, m.limitsOf(n)).Seconds()
 	if cost <= 0 {
 		cost = 1 // where no bucket is scarce, calls are
 	}
@@ -331,8 +330,9 @@ func (m *Memory) try(now time.Time, t queue.Turn) queue.Answer {
 		m.blocks(h, queue.OneLane, block{why: HoldSlot})
 		return queue.Answer{Wait: l.slots.Wait(now), Sooner: true, Blocks: queue.OneLane}
 	}
-	h.limits.Spare = t.Spare
-	a := m.book.Acquire(now, h.limits)
+	n := m.limitsOf(h.need)
+	n.Spare = t.Spare
+	a := m.book.Acquire(now, n)
 	if a.ID == 0 {
 		return m.scarce(now, h, a)
 	}
@@ -341,9 +341,9 @@ func (m *Memory) try(now time.Time, t queue.Turn) queue.Answer {
 		m.book.Settle(now, a.ID, limit.End{Outcome: limit.Refunded})
 		return queue.Answer{Wait: time.Millisecond, Blocks: queue.OneLane}
 	}
-	h.grant = grant{book: a.ID, slot: l.slots.Start(now), ticket: ticket, free: free}
+	h.turn = &flight{lane: l, grant: grant{book: a.ID, slot: l.slots.Start(now), ticket: ticket, free: free}}
 	if m.cfg.Shared {
-		h.grant.gate, h.grant.heard = m.asks(h), l.roused+m.roused
+		h.turn.grant.gate, h.turn.grant.heard = m.asks(h), l.roused+m.roused
 	}
 	l.inFlight++
 	l.granted++
@@ -380,13 +380,13 @@ const lookAgain = time.Second
 
 // undo gives back what a turn has taken that is not used.
 func (m *Memory) undo(now time.Time, h *holding) {
-	g := &h.grant
+	g := &h.turn.grant
 	m.book.Settle(now, g.book, limit.End{Outcome: limit.Refunded})
 	h.lane.slots.End(now, g.slot, concurrency.Other)
 	h.lane.breaker.Report(now, &g.ticket, breaker.Ignored)
 	h.lane.inFlight--
 	g.gate.answered()
-	*g = grant{}
+	h.turn = nil
 }
 
 // told is what holds a call back, as far as is known.

@@ -283,3 +283,35 @@ func TestMachine_actionsOutOfTurnPanic(t *testing.T) {
 	m.Next(ctx, start)
 	m.Next(ctx, start)
 }
+
+// TestMachine_drawsAgain: a wait that is too long by chance is no reason to give
+// up with time left; one that is always too long is.
+func TestMachine_drawsAgain(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		waits drawn
+		want  time.Duration // 0: it gives up
+	}{
+		{"the third fits", drawn{30 * time.Second, 20 * time.Second, 5 * time.Second}, 5 * time.Second},
+		{"none fits", drawn{30 * time.Second}, 0},
+	} {
+		adm := &open{}
+		m := New(Policy{Backoff: &tt.waits, Rand: half}, adm, Call{ID: 1, Arrived: start, Deadline: start.Add(15 * time.Second)})
+		m.Next(ctx, start)
+		a := m.Judge(ctx, start, overloaded, true)
+		if waits := a.Kind == Wait; waits != (tt.want > 0) || waits && a.Until.Sub(start) != tt.want {
+			t.Errorf("%s: got %+v, want a wait of %v", tt.name, a, tt.want)
+		}
+	}
+}
+
+// drawn is a policy that draws these waits, the last one again and again.
+type drawn []time.Duration
+
+func (d *drawn) Delay(int) time.Duration {
+	wait := (*d)[0]
+	if len(*d) > 1 {
+		*d = (*d)[1:]
+	}
+	return wait
+}

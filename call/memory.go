@@ -80,7 +80,8 @@ type Memory struct {
 	newLimits bool            // the book is to be told of the configuration
 }
 
-// flight is one attempt that has been admitted and not yet settled.
+// flight is one attempt that has been admitted and not yet settled. Until the call
+// comes for its turn it is no more than the lane and what was granted.
 type flight struct {
 	id     uint64
 	need   Need
@@ -92,23 +93,23 @@ type flight struct {
 	landed bool // settled: skipped in young
 }
 
-// holding is one call that is held.
+// holding is one call that is held. There may be ten thousand, so it has only
+// what cannot be found out when it is needed.
 type holding struct {
-	need    Need
-	lane    *lane
-	wake    chan struct{} // nil once closed, or when the call has gone
-	until   time.Time     // of the hold
-	limits  limit.Need
-	group   string
-	strand  string       // the queue's lane
+	need   Need
+	lane   *lane
+	turn   *flight       // that it is going to be; nil without a turn
+	wake   chan struct{} // nil once closed, or when the call has gone
+	until  time.Time     // of the hold
+	group  string
+	strand string // the queue's lane
+
 	entered bool         // the queue
 	reason  HoldReason   // why it was last told to wait
-	grant   grant        // with a turn
 	gone    queue.Reason // the queue has let it go
 	again   bool         // others have taken its turn back
-
-	listed bool // stands in a list for money, and keeps its place there
-	poor   bool // waits for money, and not in the queue
+	listed  bool         // stands in a list for money, and keeps its place there
+	poor    bool         // waits for money, and not in the queue
 }
 
 // grant is what a turn has taken for a call.
@@ -219,7 +220,8 @@ func (m *Memory) Admit(_ context.Context, now time.Time, need Need) Decision {
 // depart makes a call that has a turn an attempt in flight.
 func (m *Memory) depart(now time.Time, h *holding, charge queue.Charge) *flight {
 	m.lastID++
-	f := &flight{id: m.lastID, need: h.need, lane: h.lane, start: now, grant: h.grant, charge: charge}
+	f := h.turn
+	f.id, f.need, f.start, f.charge = m.lastID, h.need, now, charge
 	m.forget(h)
 	m.flights[f.id] = f
 	m.young = append(m.young, f)

@@ -94,7 +94,7 @@ func (m *Memory) pays(now time.Time, h *holding) bool {
 	switch {
 	case n.Price == 0 || n.Paid || m.cfg.Shared:
 		return true
-	case h.grant.free:
+	case h.turn.grant.free:
 		n.Price, n.Repeat = 0, true // paid nothing, earns nothing
 		return true
 	}

@@ -213,9 +213,9 @@ func (m *Memory) Deny(now time.Time, t Ticket, d Denial) Decision {
 	m.book.Hear(now, f.grant.book, d.News)
 	delete(m.flights, t.ID)
 	f.landed = true
-	h := &holding{need: f.need, lane: f.lane, grant: f.grant, again: true}
+	h := &holding{need: f.need, lane: f.lane, turn: f, again: true}
 	m.held[f.need.Call] = h
-	g, placed := h.grant.gate, h.grant.free && !h.grant.ticket.Probe
+	g, placed := f.grant.gate, f.grant.free && !f.grant.ticket.Probe
 	m.undo(now, h)
 	m.queue.Correct(f.charge, 0)
 	switch d.Reason {
@@ -289,7 +289,7 @@ func (m *Memory) Drop(now time.Time, t Ticket) {
 	}
 	delete(m.flights, t.ID)
 	f.landed = true
-	h := &holding{need: f.need, lane: f.lane, grant: f.grant}
+	h := &holding{need: f.need, lane: f.lane, turn: f}
 	m.undo(now, h)
 	m.queue.Correct(f.charge, 0)
 	m.pumpLane(now, f.lane, f.need)

@@ -256,7 +256,7 @@ func (h *history) check() {
 	}
 	turns := 0
 	for _, x := range h.held {
-		if x.grant.gate != nil {
+		if x.turn != nil && x.turn.grant.gate != nil {
 			turns++
 		}
 	}

@@ -23,22 +23,21 @@ type holder struct {
 // load is how crowded the queue is by this flow, with so many more calls.
 func (h *holder) load(more int) float64 { return float64(h.items.len()+more) / h.weight }
 
-func (c *crowd) add(e *entry) {
-	key := flowKey{e.Class, e.Flow}
+func (c *crowd) add(e *entry, key flowKey) {
 	h := c.holders[key]
 	if h == nil {
 		h = c.holder()
 		h.key = key
 		c.holders[key] = h
 	}
-	h.weight = e.Weight
+	h.weight = e.weight
 	h.items.push(e)
 	e.holder = h
-	c.bytes[e.Class] += e.Bytes
+	c.bytes[e.class] += e.bytes
 	if h.items.len() == 1 {
-		c.classes[e.Class].push(h)
+		c.classes[e.class].push(h)
 	} else {
-		c.classes[e.Class].fix(h)
+		c.classes[e.class].fix(h)
 	}
 }
 
@@ -46,12 +45,12 @@ func (c *crowd) remove(e *entry) {
 	h := e.holder
 	h.items.remove(e)
 	e.holder = nil
-	c.bytes[e.Class] -= e.Bytes
+	c.bytes[e.class] -= e.bytes
 	if h.items.len() > 0 {
-		c.classes[e.Class].fix(h)
+		c.classes[e.class].fix(h)
 		return
 	}
-	c.classes[e.Class].remove(h)
+	c.classes[e.class].remove(h)
 	delete(c.holders, h.key)
 	h.key = flowKey{}
 	if len(c.free) < 64 {

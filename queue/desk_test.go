@@ -281,17 +281,17 @@ func (q *Queue) broken() string {
 	var bytes int64
 	waiting := 0
 	for id, e := range q.entries {
-		bytes += e.Bytes
+		bytes += e.bytes
 		switch {
-		case e.ID != id:
-			return fmt.Sprintf("entry %d is filed under %d", e.ID, id)
+		case e.id != id:
+			return fmt.Sprintf("entry %d is filed under %d", e.id, id)
 		case e.turn:
-			if e.at != [4]int32{} || e.strand != nil || e.holder != nil {
+			if e.at != [4]int32{} || e.holder != nil {
 				return fmt.Sprintf("%d has a turn and stands in a heap", id)
 			}
 			continue
-		case e.strand == nil || e.holder == nil || e.strand.flow.key != e.key ||
-			e.holder.key != (flowKey{e.Class, e.Flow}) || e.strand.lane.name != e.Lane || e.strand.lane.group.name != e.Group:
+		case e.strand == nil || e.holder == nil || e.holder.key.class != e.class ||
+			e.strand.flow.key != e.holder.key && e.strand.flow.key != (flowKey{late, lateFlows[e.class]}):
 			return fmt.Sprintf("%d stands in the wrong place", id)
 		case e.strand.items.list[e.at[inStrand]-1] != e, e.holder.items.list[e.at[inHolder]-1] != e:
 			return fmt.Sprintf("%d does not know its place", id)

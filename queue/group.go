@@ -46,7 +46,7 @@ type flow struct {
 type lane struct {
 	group   *group
 	name    string
-	strands map[flowKey]*strand
+	strands map[*flow]*strand
 	flows   [all]heap[*strand, byTag]
 	ends    heap[*entry, byEnd]
 	ages    heap[*entry, byAge]
@@ -79,13 +79,13 @@ func (q *Queue) group(name string) *group {
 	return g
 }
 
-// enter lets e wait in its class.
-func (g *group) enter(e *entry) {
+// enter lets e wait in a flow and a lane.
+func (g *group) enter(e *entry, in string, key flowKey) {
 	g.sweep()
-	l := g.lanes[e.Lane]
+	l := g.lanes[in]
 	if l == nil {
-		l = &lane{group: g, name: e.Lane, strands: make(map[flowKey]*strand)}
-		g.lanes[e.Lane] = l
+		l = &lane{group: g, name: in, strands: make(map[*flow]*strand)}
+		g.lanes[in] = l
 	}
 	if l.used = true; l.waiting == 0 {
 		l.place = len(g.active)
@@ -93,17 +93,16 @@ func (g *group) enter(e *entry) {
 		l.floor = [all]float64{}
 		g.active = append(g.active, l)
 	}
-	c := &g.classes[e.key.class]
+	c := &g.classes[key.class]
 	if c.waiting == 0 {
-		c.tag = max(c.tag, g.lift(e.key.class))
+		c.tag = max(c.tag, g.lift(key.class))
 	}
-	key := e.key
-	s := l.strands[key]
+	f := g.flow(key)
+	s := l.strands[f]
 	if s == nil {
-		s = &strand{flow: g.flow(key), lane: l}
-		l.strands[key] = s
+		s = &strand{flow: f, lane: l}
+		l.strands[f] = s
 	}
-	f := s.flow
 	if f.used = true; f.tag < c.v && f.idle() {
 		f.set(c.v)
 	}
@@ -111,9 +110,9 @@ func (g *group) enter(e *entry) {
 	s.items.push(e)
 	if s.items.len() == 1 {
 		f.strands = append(f.strands, s)
-		l.flows[e.key.class].push(s)
+		l.flows[key.class].push(s)
 	} else {
-		l.flows[e.key.class].fix(s)
+		l.flows[key.class].fix(s)
 	}
 	if !e.end.IsZero() {
 		l.ends.push(e)
@@ -121,7 +120,7 @@ func (g *group) enter(e *entry) {
 	c.waiting++
 	l.waiting++
 	g.waiting++
-	g.backlog += e.Cost
+	g.backlog += e.cost
 }
 
 // credit is how far behind virtual time a class may begin to wait, in seconds
@@ -165,21 +164,21 @@ func (g *group) flow(key flowKey) *flow {
 func (g *group) exit(e *entry) {
 	s := e.strand
 	l, f := s.lane, s.flow
+	class := f.key.class
 	s.items.remove(e)
 	if s.items.len() > 0 {
-		l.flows[e.key.class].fix(s)
+		l.flows[class].fix(s)
 	} else {
-		l.flows[e.key.class].remove(s)
+		l.flows[class].remove(s)
 		i, last := slices.Index(f.strands, s), len(f.strands)-1
 		f.strands[i], f.strands[last] = f.strands[last], nil
 		f.strands = f.strands[:last]
 	}
 	l.ends.remove(e)
 	l.ages.remove(e)
-	e.strand = nil
-	g.classes[e.key.class].waiting--
+	g.classes[class].waiting--
 	g.waiting--
-	g.backlog -= e.Cost
+	g.backlog -= e.cost
 	if g.waiting == 0 {
 		g.backlog = 0 // what rounding has left
 	}
@@ -257,21 +256,22 @@ func (g *group) spare(now time.Time, c Class, round uint64) bool {
 
 // charge moves the counters on for a call that has got its turn.
 func (g *group) charge(s *strand, e *entry, round uint64) {
-	c := &g.classes[e.key.class]
+	class := s.flow.key.class
+	c := &g.classes[class]
 	if step := c.tag - g.v; step > 0 {
 		g.v = c.tag
 		for _, other := range ranked { // who could not have used it is not owed it
-			if o := &g.classes[other]; other != e.key.class && o.waiting > 0 && g.best(other, round) == nil {
+			if o := &g.classes[other]; other != class && o.waiting > 0 && g.best(other, round) == nil {
 				o.tag += step
 			}
 		}
 	}
-	c.tag += e.Cost / weights[e.key.class]
+	c.tag += e.cost / weights[class]
 
 	s.lane.resume(g)
 	at := s.counter()
 	c.v = max(c.v, at)
-	s.flow.set(at + e.Cost/e.weight)
+	s.flow.set(at + e.cost/e.share())
 }
 
 // set changes a flow's counter, and its places.
@@ -321,6 +321,15 @@ func (f *flow) idle() bool {
 	return true
 }
 
+// share is the weight of e where it waits: late calls share by the class that they
+// come from.
+func (e *entry) share() float64 {
+	if e.strand.flow.key.class == late {
+		return weights[e.class]
+	}
+	return e.weight
+}
+
 func (g *group) correct(c Charge, delta float64) {
 	g.classes[c.Class].tag += delta / weights[c.Class]
 	if f := g.flows[flowKey{c.Class, c.Flow}]; f != nil {
@@ -359,9 +368,9 @@ func (g *group) sweep() {
 			continue
 		}
 		l.used = l.waiting > 0
-		for key, s := range l.strands {
-			if s.items.len() == 0 && !s.flow.used {
-				delete(l.strands, key)
+		for f, s := range l.strands {
+			if s.items.len() == 0 && !f.used {
+				delete(l.strands, f)
 			}
 		}
 	}
@@ -380,8 +389,7 @@ func (q *Queue) age(now time.Time, g *group) {
 		for l.ages.len() > 0 && !l.ages.top().ages.After(now) {
 			e := l.ages.top()
 			g.exit(e)
-			e.key, e.weight = flowKey{late, lateFlows[e.Class]}, weights[e.Class]
-			g.enter(e)
+			g.enter(e, l.name, flowKey{late, lateFlows[e.class]})
 		}
 	})
 }

@@ -96,7 +96,7 @@ type byArrival struct{}
 
 func (byArrival) place(e *entry) *int32 { return &e.at[inStrand] }
 func (byArrival) less(a, b *entry) bool {
-	if c := a.Arrived.Compare(b.Arrived); c != 0 {
+	if c := a.arrived.Compare(b.arrived); c != 0 {
 		return c < 0
 	}
 	return a.seq < b.seq

@@ -64,7 +64,7 @@ func (q *Queue) expire(t time.Time, l *lane) {
 }
 
 func (q *Queue) leave(e *entry, why Reason) {
-	q.left = append(q.left, Left{ID: e.ID, Reason: why})
+	q.left = append(q.left, Left{ID: e.id, Reason: why})
 	q.exit(e)
 	q.drop(e)
 }

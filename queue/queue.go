@@ -154,7 +154,9 @@ type Item struct {
 // Turn is a call whose turn it would be, shown to the one who knows what it
 // needs.
 type Turn struct {
-	*Item // not to be kept or changed
+	ID          uint64
+	Group, Lane string
+	Cost        float64
 	// Spare says that the call would use what is left over: no call of a
 	// higher class could go now, but there was one within ten minutes, so that
 	// another may come. A limiter that keeps a reserve for it asks for it of
@@ -224,19 +226,23 @@ type Queue struct {
 	bytes   int64
 }
 
-// entry is a call in the queue.
+// entry is a call in the queue. Its names are those of where it stands: there may
+// be ten thousand.
 type entry struct {
-	Item
-	key    flowKey   // where it waits: Item.Class and Item.Flow, or among the late
-	weight float64   // of that flow
-	turn   bool      // it may go, and has not come yet
-	capped bool      // end is due to max-wait, not to the deadline
-	end    time.Time // before which it must start; zero for none
-	ages   time.Time // when it is late; zero for never, or if it is already
-	seq    uint64
-	strand *strand
-	holder *holder
-	at     [4]int32 // places in heaps, by the constants below
+	id      uint64
+	cost    float64
+	weight  float64 // of its caller's flow
+	bytes   int64
+	arrived time.Time
+	end     time.Time // before which it must start; zero for none
+	ages    time.Time // when it is late; zero for never, or if it is already
+	seq     uint64
+	strand  *strand // where it waits, or has waited when it has a turn
+	holder  *holder
+	at      [4]int32 // places in heaps, by the constants below
+	class   Class    // its own, also among the late
+	turn    bool     // it may go, and has not come yet
+	capped  bool     // end is due to max-wait, not to the deadline
 }
 
 // Places of an entry.
@@ -278,21 +284,21 @@ func (q *Queue) Push(now time.Time, it Item) Reason {
 	}
 	q.sweep()
 	e := q.entry()
-	e.Item, e.key, e.weight = it, flowKey{it.Class, it.Flow}, positive(it.Weight, 1)
-	e.Weight, e.Cost = e.weight, positive(it.Cost, leastCost)
-	e.end = it.Deadline
+	e.id, e.class, e.bytes, e.arrived, e.end = it.ID, it.Class, it.Bytes, it.Arrived, it.Deadline
+	e.weight, e.cost = positive(it.Weight, 1), positive(it.Cost, leastCost)
 	if last := now.Add(q.cfg.MaxWait); it.Class == Interactive && q.cfg.MaxWait > 0 && (e.end.IsZero() || last.Before(e.end)) {
 		e.end, e.capped = last, true
 	}
 	q.seq++
 	e.seq = q.seq
-	q.entries[e.ID] = e
-	q.bytes += e.Bytes
-	g := q.group(e.Group)
-	g.classes[e.key.class].seen = now
-	g.enter(e)
+	q.entries[e.id] = e
+	q.bytes += e.bytes
+	g := q.group(it.Group)
+	g.classes[e.class].seen = now
+	own := flowKey{it.Class, it.Flow}
+	g.enter(e, it.Lane, own)
 	q.setAge(now, e)
-	q.crowd.add(e)
+	q.crowd.add(e, own)
 	return None
 }
 
@@ -302,7 +308,7 @@ const leastCost = 1e-6
 // setAge decides when a call is late. Interactive ones never are: there is
 // nothing above them.
 func (q *Queue) setAge(now time.Time, e *entry) {
-	if e.end.IsZero() || e.Class == Interactive {
+	if e.end.IsZero() || e.class == Interactive {
 		return
 	}
 	e.ages = now.Add(time.Duration(aged * float64(e.end.Sub(now))))
@@ -339,7 +345,7 @@ func (q *Queue) Next(now time.Time, group string, try func(Turn) Answer) Outlook
 			return out
 		}
 		e := s.items.top()
-		a := try(Turn{Item: &e.Item, Spare: g.spare(now, e.key.class, q.round)})
+		a := try(Turn{ID: e.id, Group: group, Lane: s.lane.name, Cost: e.cost, Spare: g.spare(now, s.flow.key.class, q.round)})
 		if a.OK {
 			g.charge(s, e, q.round)
 			q.give(e)
@@ -360,7 +366,7 @@ func (q *Queue) Next(now time.Time, group string, try func(Turn) Answer) Outlook
 		}
 		own := Outlook{}
 		if wait > 0 {
-			own = Outlook{Who: e.ID, At: at}
+			own = Outlook{Who: e.id, At: at}
 		}
 		if floor := now.Add(a.Floor); a.Blocks == OneLane {
 			s.lane.block(g, q.round)
@@ -428,7 +434,8 @@ func (q *Queue) Remove(id uint64) (turn bool) {
 
 // charge is what the turn of e has cost.
 func (e *entry) charge() Charge {
-	return Charge{Group: e.Group, Flow: e.key.name, Class: e.key.class, Weight: e.weight, Cost: e.Cost}
+	key := e.strand.flow.key
+	return Charge{Group: e.strand.lane.group.name, Flow: key.name, Class: key.class, Weight: e.share(), Cost: e.cost}
 }
 
 // Correct replaces the estimated cost of a turn by the real one. It does
@@ -440,8 +447,8 @@ func (q *Queue) Correct(c Charge, real float64) {
 }
 
 func (q *Queue) drop(e *entry) {
-	delete(q.entries, e.ID)
-	q.bytes -= e.Bytes
+	delete(q.entries, e.id)
+	q.bytes -= e.bytes
 	*e = entry{}
 	if len(q.free) < 64 { // for the call that finds the queue empty, which is most of them
 		q.free = append(q.free, e)

@@ -24,12 +24,12 @@ func (q *Queue) Snapshot() Snapshot {
 		if e.turn {
 			continue
 		}
-		s.Waiting[e.Class]++
-		if e.key.class == late {
+		s.Waiting[e.class]++
+		if e.strand.flow.key.class == late {
 			s.Late++
 		}
-		if first := &s.Oldest[e.Class]; first.IsZero() || e.Arrived.Before(*first) {
-			*first = e.Arrived
+		if first := &s.Oldest[e.class]; first.IsZero() || e.arrived.Before(*first) {
+			*first = e.arrived
 		}
 	}
 	return s
