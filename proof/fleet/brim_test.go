@@ -20,7 +20,7 @@ func TestBrim(t *testing.T) {
 	s := newStage(t, 8, cfg)
 	all := s.play(t, load{workers: 25, until: brimFor, body: plain(20)})
 	m := s.measure(0, brimFor)
-	shares := each(len(s.nodes), all, 0, brimFor)
+	shares := each(len(s.nodes), all, brimKnown, brimFor)
 	t.Logf("%v; used %.1f %% of what is allowed, Jain %.4f of %v", m, 100*m.used(limit, brimFor), jain(shares), shares)
 	t.Logf("in each second %v, refused at %v", m.perSecond(brimFor), m.refusedAt)
 	if got := m.used(limit, brimFor); got < brimUsed {

@@ -6,12 +6,14 @@ import "time"
 
 const (
 	brimFor     = time.Minute
+	brimKnown   = time.Duration(0)
 	brimUsed    = 0.99
 	brimRefused = 0.005
 	brimJain    = 0.98
 
 	settled  = 15 * time.Second
 	goneFor  = 20 * time.Second
+	goneRate = 0.70
 	backFor  = 30 * time.Second
 	backIn   = 10 * time.Second
 	backRate = 0.97

@@ -56,8 +56,8 @@ func TestStore_gone(t *testing.T) {
 			if got := m.beyond(limit); got > inFlight {
 				t.Errorf("the fullest window has %.1f more than burst and rate, want %.0f at most", got, inFlight)
 			}
-			if got := gone.rate(goneFor) / (rpm / 60); got < 0.70 {
-				t.Errorf("%.0f %% of the rate was used while the store was gone, want 70 %%", 100*got)
+			if got := gone.rate(goneFor) / (rpm / 60); got < goneRate {
+				t.Errorf("%.0f %% of the rate was used while the store was gone, want %.0f %%", 100*got, 100*goneRate)
 			}
 			if got := back.rate(backFor-backIn) / (rpm / 60); got < backRate {
 				t.Errorf("%.0f %% of the rate is used from %v after its return, want %.0f %%", 100*got, backIn, 100*backRate)

@@ -8,15 +8,17 @@ import "time"
 // spent finding out what the limit is.
 const (
 	brimFor     = 15 * time.Second
-	brimUsed    = 0.93
-	brimRefused = 0.01
-	brimJain    = 0.95
+	brimKnown   = 5 * time.Second // by then the limit is known
+	brimUsed    = 0.80
+	brimRefused = 0.05
+	brimJain    = 0.90
 
 	settled  = 4 * time.Second
 	goneFor  = 6 * time.Second
+	goneRate = 0.55 // of six seconds the change takes one or two
 	backFor  = 10 * time.Second
 	backIn   = 7 * time.Second // of looks every five seconds, and a little
-	backRate = 0.85
+	backRate = 0.80
 
 	notBlocked = 0.98 // share of calls: a machine that has much else to do is late itself
 	classesFor = 15 * time.Second
