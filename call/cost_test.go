@@ -29,7 +29,7 @@ func TestMemory_costs(t *testing.T) {
 			}
 			for i := range scopes {
 				scopes[i] = strings.Repeat("hash", 8) + strconv.Itoa(i)
-				m.Belongs(start, scopes[i], "org", "")
+				m.Belongs(start, scopes[i], "org", "", false)
 			}
 			need := func(i int) Need {
 				return Need{

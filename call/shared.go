@@ -377,9 +377,9 @@ func (m *Memory) RouseAll(now time.Time) {
 }
 
 // Belongs tells whose a credential is, as others have been told.
-func (m *Memory) Belongs(now time.Time, credential, organization, workspace string) {
+func (m *Memory) Belongs(now time.Time, credential, organization, workspace string, own bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.book.Belongs(now, credential, organization, workspace)
+	m.book.Belongs(now, credential, organization, workspace, own)
 	m.belongs(now, credential, organization)
 }

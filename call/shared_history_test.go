@@ -152,7 +152,7 @@ func (h *history) news() {
 	case 4:
 		h.Afford(Need{Key: key}, classify.UpstreamPurse, h.r.IntN(30))
 	case 1:
-		h.Belongs(h.now, []string{"one", "two"}[h.r.IntN(2)], "org", "")
+		h.Belongs(h.now, []string{"one", "two"}[h.r.IntN(2)], "org", "", false)
 	default:
 		h.Rouse(h.now, key, h.r.IntN(2) == 0)
 	}

@@ -123,7 +123,7 @@ func (a *Admission) Admit(ctx context.Context, now time.Time, need call.Need) ca
 	if d, ok := a.redeem(now, need.Call); ok {
 		return d
 	}
-	a.whose(ctx, now, need.Scope)
+	a.whose(ctx, now, need)
 	d := a.memory.Admit(ctx, now, need)
 	if d.Ticket.ID == 0 {
 		a.tint(&d.State, need)
@@ -246,7 +246,8 @@ func (a *Admission) request(now time.Time, need call.Need, claim limit.Claim) *R
 }
 
 // whose finds out whose a credential is, if another process knows.
-func (a *Admission) whose(ctx context.Context, now time.Time, scope string) {
+func (a *Admission) whose(ctx context.Context, now time.Time, need call.Need) {
+	scope := need.Scope
 	if scope == "" {
 		return
 	}
@@ -269,7 +270,7 @@ func (a *Admission) whose(ctx context.Context, now time.Time, scope string) {
 	}
 	if organization, workspace, ok := a.store.Organization(ctx, scope); ok {
 		a.owns(scope, organization)
-		a.memory.Belongs(now, scope, organization, workspace)
+		a.memory.Belongs(now, scope, organization, workspace, need.Caller.Own)
 	}
 }
 

@@ -329,3 +329,16 @@ func FuzzParseTold(f *testing.F) {
 		limit.NewBook(limit.Config{}).Tell(begin, "org", list)
 	})
 }
+
+// A credential of ours stays so when others tell whose it is before its first
+// attempt: what is configured for it holds.
+func TestBook_belongsAndIsOurs(t *testing.T) {
+	b := limit.NewBook(limit.Config{Shared: true, Models: map[string]limit.Rates{"*": {RPM: 60}}})
+	now := time.Unix(1_800_000_000, 0)
+	b.Belongs(now, "key", "org", "", true)
+	a := b.Acquire(now, limit.Need{Credential: "key", Own: true, Path: claude.Messages, Model: "claude-opus-5-5"})
+	c, ok := b.Claim(now, a.ID)
+	if !ok || c.Organization != "org" || len(c.Parts) != 1 || c.Parts[0].Asks[limit.Requests].Cap != 60 {
+		t.Errorf("claims %+v, want 60 requests a minute of org", c)
+	}
+}

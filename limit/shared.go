@@ -157,9 +157,10 @@ func (b *Book) shows(i int, k Kind, u *bucket, v view) {
 	b.shown[i][k] = s
 }
 
-// Belongs tells whose a credential is, as others have been told.
-func (b *Book) Belongs(now time.Time, credential, organization, workspace string) {
-	s := b.scopeOf(Need{Credential: credential})
+// Belongs tells whose a credential is, as others have been told. own says that it
+// is ours, as in [Need].
+func (b *Book) Belongs(now time.Time, credential, organization, workspace string, own bool) {
+	s := b.scopeOf(Need{Credential: credential, Own: own})
 	b.accept(s)
 	if workspace != "" {
 		s.workspace = workspace

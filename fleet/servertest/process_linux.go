@@ -1,8 +1,12 @@
 package servertest
 
 import (
+	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 )
@@ -28,3 +32,21 @@ var starter = sync.OnceValue(func() chan<- func() {
 	}()
 	return work
 })
+
+// frozen says whether a process has stopped, all of its threads.
+func frozen(pid int) bool {
+	stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil || len(stats) == 0 {
+		return false
+	}
+	for _, name := range stats {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return false
+		}
+		if _, rest, ok := strings.Cut(string(text), ") "); !ok || !strings.HasPrefix(rest, "T") {
+			return false
+		}
+	}
+	return true
+}

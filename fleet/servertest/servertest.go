@@ -191,8 +191,19 @@ func (s *Server) Kill() {
 	s.cmd = nil
 }
 
-// Freeze stops the process from running; its connections stay open.
-func (s *Server) Freeze() { s.signal(syscall.SIGSTOP) }
+// Freeze stops the process from running, and waits until it has; its connections
+// stay open.
+func (s *Server) Freeze() {
+	s.tb.Helper()
+	s.signal(syscall.SIGSTOP)
+	for range 1000 {
+		if frozen(s.cmd.Process.Pid) {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	s.tb.Fatalf("%s on %s does not stop", s.Kind, s.Addr)
+}
 
 // Thaw lets it run again.
 func (s *Server) Thaw() { s.signal(syscall.SIGCONT) }

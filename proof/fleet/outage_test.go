@@ -50,7 +50,7 @@ func TestStore_gone(t *testing.T) {
 			if at > 100*time.Millisecond {
 				t.Errorf("the store has blocked calls that nothing limits for %v, want 100 ms at most", at)
 			}
-			t.Logf("in each second %v", m.perSecond(end))
+			t.Logf("in each second %v; while it was gone by gateway %v", m.perSecond(end), each(8, all, settled, settled+goneFor))
 			t.Logf("%.1f beyond the fullest window, %.0f %% of the rate while it was gone, %.0f %% from %v after its return",
 				m.beyond(limit), 100*gone.rate(goneFor)/(rpm/60), 100*back.rate(backFor-backIn)/(rpm/60), backIn)
 			if got := m.beyond(limit); got > inFlight {
