@@ -215,7 +215,7 @@ func (m *Memory) Deny(now time.Time, t Ticket, d Denial) Decision {
 	f.landed = true
 	h := &holding{need: f.need, lane: f.lane, turn: f, again: true}
 	m.held[f.need.Call] = h
-	g, placed := f.grant.gate, f.grant.free && !f.grant.ticket.Probe
+	placed := f.grant.free && !f.grant.ticket.Probe
 	m.undo(now, h)
 	m.queue.Correct(f.charge, 0)
 	switch d.Reason {
@@ -236,13 +236,19 @@ func (m *Memory) Deny(now time.Time, t Ticket, d Denial) Decision {
 	if placed && h.lane.breaker.Ramping(now) {
 		h.lane.places = slices.Insert(h.lane.places, 0, now) // the one it came with
 	}
-	m.bar(now, h, g, d)
+	// Its group may be another by now: an answer has told whose the credential is.
+	m.bar(now, h, m.gate(h.group, h.need.Class), d)
 	out := m.pump(now, h.group)
-	if h.gone != queue.None {
+	switch {
+	case h.gone != queue.None:
 		return m.refuse(now, h)
+	case m.hasTurn(h): // nobody has told it: it comes for it by itself
+		return Decision{Hold: Hold{Reason: d.Reason, Until: now.Add(time.Millisecond)}, State: m.state(now, h.lane)}
 	}
 	return m.hold(now, h, out)
 }
+
+func (m *Memory) hasTurn(h *holding) bool { return h.turn != nil && h.turn.grant.book != 0 }
 
 // bar notes what a call has been told, for those whom it concerns as well.
 func (m *Memory) bar(now time.Time, h *holding, g *gate, d Denial) {
@@ -256,7 +262,7 @@ func (m *Memory) bar(now time.Time, h *holding, g *gate, d Denial) {
 		}
 		m.shuts[h.strand].fall(now, b)
 	}
-	if g == nil || d.Own {
+	if d.Own {
 		return
 	}
 	g.width = 1

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/evenkeel-dev/evenkeel/classify"
+	"github.com/evenkeel-dev/evenkeel/claude"
 	"github.com/evenkeel-dev/evenkeel/limit"
 )
 
@@ -345,5 +346,31 @@ func TestShared_afford(t *testing.T) {
 	d.Afford(last, classify.ScopePurse, 100)
 	if got := woken(); !slices.Equal(got, []bool{true, true, false, true}) {
 		t.Errorf("woken: %v, want the one that waits for that purse as well", got)
+	}
+}
+
+// A call that is denied after an answer has told whose its credential is waits
+// with the organisation's others, and with no turn that it does not know of.
+func TestShared_deniedInAnotherGroup(t *testing.T) {
+	m := NewMemory(MemoryConfig{Shared: true})
+	n := Need{Call: 1, Key: key, Scope: "a", Arrived: start, Attempt: 1}
+	n.Key.Path = claude.Messages
+	d := m.Admit(ctx, start, n)
+	if d.Ticket.ID == 0 {
+		t.Fatalf("held for %v, want a turn", d.Hold.Reason)
+	}
+	m.Belongs(start, "a", "org", "", false)
+	until := start.Add(time.Minute)
+	d = m.Deny(start, d.Ticket, Denial{Reason: HoldLimit, Until: until})
+	other := n
+	other.Call = 2
+	if x := m.Admit(ctx, start, other); x.Ticket.ID != 0 || x.Hold.Reason != HoldLimit {
+		t.Errorf("another of its organisation got %+v, want to be held for the limit", x)
+	}
+	if !d.Hold.Until.Equal(until) {
+		t.Errorf("told to ask again in %v, want in a minute", d.Hold.Until.Sub(start))
+	}
+	if x := m.Admit(ctx, until, n); x.Ticket.ID == 0 {
+		t.Errorf("in a minute it is held for %v, want a turn", x.Hold.Reason)
 	}
 }

@@ -59,6 +59,7 @@ type laneView struct {
 type ownerView struct {
 	organization string
 	asked        time.Time
+	alone        bool // attempts have gone out while that was not known
 }
 
 // Bounds of what is remembered.
@@ -236,6 +237,10 @@ func (a *Admission) request(now time.Time, need call.Need, claim limit.Claim) *R
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if o := a.owners[need.Scope]; o != nil {
+		o.alone = o.alone || claim.Organization == ""
+		r.Follows = o.alone && claim.Organization != ""
+	}
 	if at, ok := a.places[need.Call]; ok {
 		r.Placed = !now.Before(at)
 	}

@@ -46,6 +46,11 @@ type Request struct {
 	// interactive calls, and 0 batches, which would else stand before them.
 	Horizon time.Duration
 
+	// Follows says that this process has so far counted the same limits for
+	// another owner, such as the hash of the credential. Of groups that the store
+	// does not know it is not known then what has been used of them: they begin empty.
+	Follows bool
+
 	// What the breaker is to know; see [breaker.Breaker.Admit].
 	NoProbe bool    // the attempt cannot tell whether the upstream is back
 	Waited  bool    // was held while the breaker was open, and had no place in the ramp since
