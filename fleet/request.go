@@ -47,8 +47,8 @@ type Request struct {
 	Horizon time.Duration
 
 	// Follows says that this process has so far counted the same limits for
-	// another owner, such as the hash of the credential. Of groups that the store
-	// does not know it is not known then what has been used of them: they begin empty.
+	// another owner, such as the hash of the credential. Groups that the store does
+	// not know begin with this process's part of the level then, and not anew.
 	Follows bool
 
 	// What the breaker is to know; see [breaker.Breaker.Admit].

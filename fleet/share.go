@@ -67,9 +67,7 @@ func (m *memo) hints(r *Request, expected int) [][]hint {
 		for j := range g.Buckets {
 			if b, ok := m.bucket(i, j); ok && b.Rate() > 0 {
 				all[i][j] = hint{limit: b.Limit, depth: b.Depth, level: b.Level / n, levelled: true}
-			} else if b := g.Buckets[j]; r.Follows {
-				all[i][j] = hint{limit: b.Limit, depth: b.Depth, levelled: true}
-			} else if b.Limit > 0 {
+			} else if b := g.Buckets[j]; b.Limit > 0 || r.Follows && b.Cap > 0 {
 				all[i][j] = hint{limit: b.Limit, depth: b.Depth, level: b.Level / n, levelled: true}
 			}
 		}
