@@ -176,7 +176,11 @@ func (t *stand) granted(n *need) {
 	if n.short > 0 {
 		t.until = max(t.until, t.now+calm)
 	}
-	t.write(standing{t.tag + n.share*t.peers/t.weight, 0, n.share})
+	// Whoever passes those who wait takes what they leave, and is owed the less for
+	// it, but not for longer than four rounds: in a burst that is there for all
+	// one of them could else take on a debt of many seconds.
+	round := n.share * t.peers / t.weight
+	t.write(standing{min(t.tag+round, max(t.tag, t.l.v+4*round)), 0, n.share})
 	if !t.ahead {
 		t.l.v = t.tag
 	}

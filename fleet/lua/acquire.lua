@@ -206,7 +206,11 @@ call('PEXPIRE', KEYS[3], FORGET)
 if must_pay then withdraw(purse, scope, price) end
 if place then
 	local served = place.tag
-	place.tag = served + share * place.peers / place.weight
+	-- Whoever passes those who wait takes what they leave, and is owed the less for
+	-- it, but not for longer than four rounds: in a burst that is there for all
+	-- one of them could else take on a debt of many seconds.
+	local round = share * place.peers / place.weight
+	place.tag = min(served + round, max(served, place.v + 4 * round))
 	if short > 0 then place.till = max(place.till, now + CALM) end
 	settle_in(place, scope, share, 0, served)
 end
