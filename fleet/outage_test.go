@@ -264,8 +264,12 @@ func rehearse(t *testing.T, o outage, seed uint64, take taking, most mosting) {
 			return
 		}
 		// What was granted on top before, for answers that were lost, is not granted again.
-		if share := f.share(lost, back) + debt/f.perSecond()/o.lasts.Seconds(); o.lasts >= 5*time.Second && share < 0.7 {
-			t.Errorf("seed %d: while the store was lost %.0f %% of the limit were used, want 70", seed, 100*share)
+		want := 0.70
+		if o.hiccups > 0 {
+			want = 0.65 // a share that begins because of a single answer begins with little
+		}
+		if share := f.share(lost, back) + debt/f.perSecond()/o.lasts.Seconds(); o.lasts >= 5*time.Second && share < want {
+			t.Errorf("seed %d: while the store was lost %.1f %% of the limit were used, want %.0f", seed, 100*share, 100*want)
 		}
 		if share := f.share(back.Add(5*time.Second), back.Add(12*time.Second)); o.deaf == 0 && share < 0.9 {
 			t.Errorf("seed %d: five seconds after it was back %.0f %% of the limit are used, want all", seed, 100*share)
