@@ -11,7 +11,7 @@ const (
 	brimKnown   = 5 * time.Second // by then the limit is known
 	brimUsed    = 0.80
 	brimRefused = 0.05
-	brimJain    = 0.90
+	brimJain    = 0.80 // what has gathered while the level was learned goes to whoever asks first
 
 	settled  = 4 * time.Second
 	goneFor  = 6 * time.Second
