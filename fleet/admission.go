@@ -273,9 +273,15 @@ func (a *Admission) whose(ctx context.Context, now time.Time, need call.Need) {
 	if !ask {
 		return
 	}
-	if organization, workspace, ok := a.store.Organization(ctx, scope); ok {
-		a.owns(scope, organization)
-		a.memory.Belongs(now, scope, organization, workspace, need.Caller.Own)
+	who, answered := a.store.whose(ctx, scope)
+	switch {
+	case who.organization != "":
+		a.owns(scope, who.organization)
+		a.memory.Belongs(now, scope, who.organization, who.workspace, need.Caller.Own)
+	case !answered: // the next call asks: what is counted under the credential others do not see
+		a.mu.Lock()
+		o.asked = time.Time{}
+		a.mu.Unlock()
 	}
 }
 

@@ -76,15 +76,12 @@ func TestAdmission_frozenFromTheStart(t *testing.T) {
 // A call whose caller leaves while the store is asked takes everything with it,
 // and holds back nobody.
 func TestAdmission_leavesWhileItAsks(t *testing.T) {
-	server := servertest.Single(t, servertest.Redis)
-	p := newProcess(t, server.Addr, Policy{}, call.MemoryConfig{})
+	p := newProcess(t, miniredis.RunT(t).Addr(), Policy{}, call.MemoryConfig{})
 	p.introduce(6000, 5000)
-	server.Freeze()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
 	n := p.need()
 	x := p.Admit(ctx, time.Now(), n)
-	server.Thaw()
 	if x.Ticket.ID != 0 || x.Hold.Refuse {
 		t.Fatalf("got %+v, want to be held", x)
 	}
@@ -150,4 +147,27 @@ func TestAdmission_closesUnderCalls(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Whose a credential is, is asked again as soon as the store answers: what is
+// counted under the credential until then the others do not see.
+func TestAdmission_asksAgainWhose(t *testing.T) {
+	server := servertest.Single(t, servertest.Redis)
+	first := newProcess(t, server.Addr, Policy{}, call.MemoryConfig{})
+	first.introduce(6000, 5000)
+	p := hasty(t, server.Addr)
+	server.Freeze()
+	n := p.need()
+	p.admit(n)
+	p.Leave(time.Now(), n, call.Uncounted)
+	server.Thaw()
+	soon(t, "the second process knows whose the credential is", func() bool {
+		n := p.need()
+		if x := p.admit(n); x.Ticket.ID != 0 {
+			p.end(x.Ticket, servedWell, call.Succeeded)
+		} else {
+			p.Leave(time.Now(), n, call.Uncounted)
+		}
+		return p.organization(p.scope) == "org-1"
+	})
 }

@@ -112,14 +112,20 @@ const knownFor = 30 * 24 * time.Hour
 // Organization tells whose a credential is, by its hash, if any process has
 // been told by an answer.
 func (s *Store) Organization(ctx context.Context, hash string) (organization, workspace string, ok bool) {
+	who, _ := s.whose(ctx, hash)
+	return who.organization, who.workspace, who.organization != ""
+}
+
+// whose is Organization, and says whether the store has answered.
+func (s *Store) whose(ctx context.Context, hash string) (who identity, answered bool) {
 	s.hashes.mu.Lock()
 	who, ok := s.hashes.who[hash]
 	s.hashes.mu.Unlock()
 	if ok {
-		return who.organization, who.workspace, true
+		return who, true
 	}
 	if s.hashes.unsure() || s.failing() { // nobody knows of our hash; or the call would wait for the store twice
-		return "", "", false
+		return who, false
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
@@ -128,11 +134,11 @@ func (s *Store) Organization(ctx context.Context, hash string) (organization, wo
 		if !errors.Is(err, redis.Nil) {
 			s.weigh(ctx, time.Now(), hash, err)
 		}
-		return "", "", false
+		return who, errors.Is(err, redis.Nil)
 	}
-	organization, workspace, _ = strings.Cut(text, " ")
-	s.learnWho(hash, identity{organization, workspace})
-	return organization, workspace, organization != ""
+	who.organization, who.workspace, _ = strings.Cut(text, " ")
+	s.learnWho(hash, who)
+	return who, true
 }
 
 // SetOrganization notes what an answer has told: whose a credential is.
