@@ -21,18 +21,7 @@ func TestConformance(t *testing.T) {
 			model, server := newMemory(policy), p.engine(policy)
 			for range rapid.IntRange(1, 60).Draw(t, "steps") {
 				play := h.draw()
-				want, err := play(model)
-				if err != nil {
-					t.Fatal(err)
-				}
-				got, err := play(server)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if diff := differ(got, want); diff != "" {
-					t.Fatalf("%s: %s\ngot  %+v\nwant %+v", h.what, diff, got, want)
-				}
-				h.note(want)
+				h.note(agree(t, h.what, play, model, server))
 			}
 		})
 	})
@@ -346,4 +335,21 @@ func differ(got, want Reply) string {
 		}
 	}
 	return strings.Join(bad, "; ")
+}
+
+// agree plays a step on both engines, and wants the same of them.
+func agree(t *rapid.T, what string, play func(engine) (Reply, error), model, server engine) Reply {
+	t.Helper()
+	want, err := play(model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := play(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := differ(got, want); diff != "" {
+		t.Fatalf("%s: %s\ngot  %+v\nwant %+v", what, diff, got, want)
+	}
+	return want
 }

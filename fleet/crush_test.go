@@ -22,18 +22,7 @@ func TestLine_conformance(t *testing.T) {
 			model, server := newMemory(policy), p.engine(policy)
 			for range rapid.IntRange(1, 60).Draw(t, "steps") {
 				play := c.draw()
-				want, err := play(model)
-				if err != nil {
-					t.Fatal(err)
-				}
-				got, err := play(server)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if diff := differ(got, want); diff != "" {
-					t.Fatalf("%s: %s\ngot  %+v\nwant %+v", c.what, diff, got, want)
-				}
-				c.check(want)
+				c.check(agree(t, c.what, play, model, server))
 			}
 		})
 	})
