@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"maps"
@@ -10,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // TestMain ends with the list of servers that the tests have run on.
@@ -22,6 +25,7 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
+	redis.SetLogger(silent{}) // it says of every server that is killed that it cannot be reached
 	go lags.measure()
 	code := m.Run()
 	if names := slices.Sorted(maps.Keys(places)); len(names) > 0 {
@@ -29,6 +33,11 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(code)
 }
+
+// silent is a logger for go-redis.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
 
 // lags is how late this machine is. What must not take longer than some time
 // may take that much longer, several times over: for a timer, for a goroutine,
