@@ -26,14 +26,21 @@ type attempt struct {
 	mu      sync.Mutex
 	todo    []chore // to be told to the store, in order
 	telling bool
-	patient context.Context // of what nobody waits for; ends when it keeps somebody waiting
-	hurry   context.CancelFunc
+	hurry   time.Time // when somebody waits: until when he lets be told what nobody waits for
 }
 
 // chore is something to be told to the store.
 type chore struct {
 	do      func(context.Context)
 	awaited bool
+}
+
+// by does it until then at most. It is a deadline, for a client that waits for a
+// server does not notice that it is told to stop.
+func (c chore) by(ctx context.Context, until time.Time) {
+	ctx, stop := context.WithDeadline(ctx, until)
+	defer stop()
+	c.do(ctx)
 }
 
 // tell has the store told behind the caller's back: of one attempt in order, and
@@ -48,16 +55,12 @@ func (a *Admission) queue(t *attempt, c chore) bool {
 	if t.todo = append(t.todo, c); t.telling {
 		return true
 	}
-	if t.patient == nil {
-		t.patient, t.hurry = context.WithCancel(a.whole)
-	}
 	t.telling = a.later(func() {
-		for c, more := t.next(); more; c, more = t.next() {
-			switch {
-			case c.awaited:
+		for c, hurry, more := t.next(); more; c, hurry, more = t.next() {
+			if c.awaited || hurry.IsZero() {
 				c.do(a.whole)
-			case t.patient.Err() == nil:
-				c.do(t.patient)
+			} else if time.Now().Before(hurry) {
+				c.by(a.whole, hurry)
 			}
 		}
 	})
@@ -67,29 +70,30 @@ func (a *Admission) queue(t *attempt, c chore) bool {
 	return t.telling
 }
 
-// next is what is to be told next; false if that is all.
-func (t *attempt) next() (c chore, more bool) {
+// next is what is to be told next, and by when; false if that is all.
+func (t *attempt) next() (c chore, hurry time.Time, more bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.telling = len(t.todo) > 0; !t.telling {
-		return c, false
+		return c, hurry, false
 	}
 	c, t.todo = t.todo[0], t.todo[1:]
-	return c, true
+	return c, t.hurry, true
 }
 
 // await is tell, and waits for it: for twice the store's timeout at most, of which
 // what is told before has one.
 func (a *Admission) await(t *attempt, f func(context.Context)) bool {
 	done := make(chan struct{})
+	t.mu.Lock()
+	t.hurry = time.Now().Add(a.store.o.Timeout)
+	t.mu.Unlock()
 	if !a.queue(t, chore{awaited: true, do: func(ctx context.Context) {
 		defer close(done)
 		f(ctx)
 	}}) {
 		return false
 	}
-	late := time.AfterFunc(a.store.o.Timeout, t.hurry)
-	defer late.Stop()
 	<-done
 	return true
 }

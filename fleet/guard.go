@@ -1,6 +1,12 @@
 package fleet
 
-import "time"
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
 
 // A guard keeps calls from a store that fails: after five errors in a row
 // nobody asks it, but every half second somebody looks who is no call.
@@ -59,3 +65,51 @@ func (g *guard) up() { *g = guard{} }
 
 // due reports whether somebody should look.
 func (g *guard) due(now time.Time) bool { return g.down && !now.Before(g.retry) }
+
+// weigh tells the guards how it went.
+func (s *Store) weigh(ctx context.Context, now time.Time, owner string, err error) {
+	s.mu.Lock()
+	tripped := false
+	switch {
+	case err == nil:
+		if s.server.doubtful() {
+			s.heldAll = now.Add(settleFor)
+		}
+		s.server.succeed()
+		if o := s.owners[owner]; o != nil && !o.down {
+			if o.doubtful() {
+				s.held[owner] = now.Add(settleFor)
+			}
+			delete(s.owners, owner)
+		}
+	default:
+		tripped = s.guardOf(owner, causeOf(err)).fail(now, err)
+	}
+	if err != nil {
+		s.counts.errors++
+	}
+	s.mu.Unlock()
+	if c, ok := s.client.(*redis.ClusterClient); ok && err != nil {
+		c.ReloadState(ctx) // in the background; by itself the client may take a minute to see a failover
+	}
+	if tripped {
+		s.wake(Wake{All: true}) // what it has told them to wait for is not so any more
+		s.o.Log.LogAttrs(ctx, slog.LevelWarn, "store does not answer", slog.String("cause", string(causeOf(err))),
+			slog.String("error", err.Error()))
+	}
+}
+
+// guardOf is whose fault an error is.
+func (s *Store) guardOf(owner string, c Cause) *guard {
+	if !s.cluster && !c.ofKeys() {
+		return &s.server
+	}
+	g := s.owners[owner]
+	if g == nil {
+		g = &guard{}
+		if len(s.owners) < maxMemos {
+			s.owners[owner] = g
+		}
+	}
+	return g
+}

@@ -49,7 +49,7 @@ func (s *sight) need() need {
 		}
 		rate, wait := b.rate(), 0.0
 		if lack > slack {
-			wait = math.Ceil(lack / rate * second)
+			wait = math.Ceil((lack - slack/2) / rate * second)
 		}
 		if i == 0 {
 			n.share, n.spare = max(n.share, want.Cost/rate), min(n.spare, -lack/rate)

@@ -4,8 +4,11 @@ import (
 	"context"
 	_ "embed" // the scripts
 	"fmt"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -40,31 +43,60 @@ type scripted struct {
 }
 
 func newScripted(client redis.Scripter, p policy, keys keyspace) *scripted {
-	constants := p.lua(keys.channel())
-	script := func(parts ...string) *redis.Script {
-		return redis.NewScript(constants + strings.Join(parts, ""))
-	}
-	// What is not needed as a rule is a function of its own, which costs nothing
-	// until it is called: all of acquire but the fast way, and in it what
-	// results do.
-	seldom := "local function results()\n" + resultsLua + "load_ring()\nturn()\nripen()\nsave_ring()\nreturn forget_ripe\nend\n"
+	t, constants := templates(), p.constants(keys.channel())
 	return &scripted{
 		client: client, p: p, keys: keys,
-		acquiring: script("local function general()\n", coreLua, seldom, lineLua, acquireLua, "end\n", fastLua),
-		settling:  script(coreLua, resultsLua, settleLua),
-		learning:  script(coreLua, learnLua), looking: script(coreLua, lookLua),
+		acquiring: t.acquire.with(constants), settling: t.settle.with(constants),
+		learning: t.learn.with(constants), looking: t.look.with(constants),
 	}
 }
 
-// lua writes the policy as the constants that every script begins with: they
-// are the same for all of a fleet, and sending them each time would cost more
-// than anything else that is sent.
-func (p *policy) lua(channel string) string {
+// templates of the four scripts. What is not needed as a rule is a function of
+// its own, which costs nothing until it is called: all of acquire but the fast
+// way, and in it what results do.
+var templates = sync.OnceValue(func() (t struct{ acquire, settle, learn, look template }) {
+	t.acquire = newTemplate("local function general()\n", coreLua, "local function results()\n", resultsLua,
+		"load_ring()\nturn()\nripen()\nsave_ring()\nreturn forget_ripe\nend\n", lineLua, acquireLua, "end\n", fastLua)
+	t.settle = newTemplate(coreLua, resultsLua, settleLua)
+	t.learn = newTemplate(coreLua, learnLua)
+	t.look = newTemplate(coreLua, lookLua)
+	return t
+})
+
+// template is a script in which constants are left open: text, and by turns
+// their names.
+type template []string
+
+func newTemplate(parts ...string) (t template) {
+	text, end := strings.Join(parts, ""), 0
+	for _, at := range regexp.MustCompile(names).FindAllStringIndex(text, -1) {
+		t = append(t, text[end:at[0]], text[at[0]:at[1]])
+		end = at[1]
+	}
+	return append(t, text[end:])
+}
+
+func (t template) with(constants map[string]string) *redis.Script {
+	filled := slices.Clone(t)
+	for i := 1; i < len(filled); i += 2 {
+		filled[i] = constants[filled[i]]
+	}
+	return redis.NewScript(strings.Join(filled, ""))
+}
+
+// names are those that the scripts have for the policy.
+const names = `\b(CHANNEL|OFF|RATE|WINDOW|LEAST|OPEN|EVERY|PROBES|LEASE|RAMP|BUDGET|FLOOR|HEADROOM|KEEP_MS)\b`
+
+// constants is the policy as it is written into the scripts: it is the same for
+// all of a fleet. Sent each time it would cost more than anything else that is
+// sent, and as variables of Lua that functions refer to five microseconds a call.
+func (p *policy) constants(channel string) map[string]string {
 	n := func(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
-	return fmt.Sprintf("local CHANNEL, OFF, RATE, WINDOW, LEAST, OPEN, EVERY = '%s', %t, %s, %s, %s, %s, %s\n"+
-		"local PROBES, LEASE, RAMP, BUDGET, FLOOR, HEADROOM, KEEP_MS = %s, %s, %s, %s, %s, %s, '%s'\n",
-		channel, p.off, n(p.rate), n(p.window), n(p.least), n(p.open), n(p.every),
-		n(p.probes), n(p.lease), n(p.ramp), n(p.budget), n(p.floor), n(p.headroom), n(p.keepReservations/1000))
+	return map[string]string{
+		"CHANNEL": "'" + channel + "'", "OFF": strconv.FormatBool(p.off), "RATE": n(p.rate), "WINDOW": n(p.window), "LEAST": n(p.least),
+		"OPEN": n(p.open), "EVERY": n(p.every), "PROBES": n(p.probes), "LEASE": n(p.lease), "RAMP": n(p.ramp), "BUDGET": n(p.budget),
+		"FLOOR": n(p.floor), "HEADROOM": n(p.headroom), "KEEP_MS": "'" + n(p.keepReservations/1000) + "'",
+	}
 }
 
 // load tells the server the scripts, so that the first who ask need not send
@@ -115,6 +147,20 @@ func flags(v ...bool) string {
 	return string(b)
 }
 
+// kinds spells what a group's buckets are, and their configured limits, as it is
+// stored: it is compared whole.
+func kinds(buckets []Bucket) string {
+	s := make([]byte, 0, 64)
+	for i, b := range buckets {
+		if i > 0 {
+			s = append(s, ' ')
+		}
+		s = append(append(s, b.Kind.String()...), ':')
+		s = strconv.AppendFloat(s, b.Cap, 'f', -1, 64)
+	}
+	return string(s)
+}
+
 func (a *args) now(now float64) {
 	if now == 0 {
 		a.str("")
@@ -130,8 +176,10 @@ func (s *scripted) acquire(ctx context.Context, now float64, a *acquisition) (Re
 	v.num(micros(a.Horizon), a.Random, float64(a.Price), float64(a.Purse)+1, a.income(), float64(len(a.Groups)))
 	for i, g := range a.Groups {
 		v.num(g.Pace, float64(len(g.Buckets)))
+		v.str(kinds(g.Buckets))
+		v.num(float64(1 + slices.IndexFunc(g.Buckets, func(b Bucket) bool { return b.Kind == Output })))
 		for j, b := range g.Buckets {
-			v.num(float64(b.Kind), b.Cost, b.Cap, b.Keep)
+			v.num(b.Cost, b.Keep)
 			if a.hints == nil {
 				continue
 			}
@@ -252,6 +300,35 @@ func (f *fields) num() float64 {
 	return n
 }
 
+// buckets reads kinds, levels and limits of a group.
+func (f *fields) buckets(n int) []BucketState {
+	all := make([]BucketState, n)
+	for i := range all {
+		name, limit, _ := strings.Cut(f.word(), ":")
+		k, ok := kindNamed[name]
+		n, err := strconv.ParseFloat(limit, 64)
+		all[i].Kind, all[i].Cap = k, n
+		f.bad = f.bad || !ok || err != nil
+	}
+	f.word() // when that was: now
+	f.word() // output a second,
+	f.word() // to come,
+	f.word() // and when the next of it ends
+	for i := range all {
+		all[i].Level = f.num()
+		f.word() // what was charged, ever
+	}
+	for i := range all {
+		f.word() // what is in force
+		all[i].Depth, all[i].Limit = f.num(), f.num()
+		f.word() // what an answer has seen
+	}
+	return all
+}
+
+// kindNamed reads a kind.
+var kindNamed = map[string]Kind{Requests.String(): Requests, Input.String(): Input, Output.String(): Output, Tokens.String(): Tokens}
+
 // decode reads the one line that every script answers with.
 func decode(text string) (r Reply, err error) {
 	f := &fields{rest: text}
@@ -283,16 +360,8 @@ func decode(text string) (r Reply, err error) {
 			break
 		}
 		g := GroupState{born: f.num(), Paused: duration(f.num()), Wary: duration(f.num()), Budget: f.num()}
-		for range int(f.num()) {
-			if f.bad {
-				break
-			}
-			b := BucketState{Kind: Kind(f.num()), Level: f.num()}
-			f.word() // when that was: now
-			f.word() // what was charged, ever
-			b.Limit, b.Cap, b.Depth = f.num(), f.num(), f.num()
-			f.word() // what an answer has seen
-			g.Buckets = append(g.Buckets, b)
+		if n := f.num(); n > 0 && n <= float64(Tokens) {
+			g.Buckets = f.buckets(int(n))
 		}
 		r.Groups = append(r.Groups, g)
 	}

@@ -3,7 +3,7 @@ package fleet
 import (
 	"context"
 	"crypto/rand"
-	"log/slog"
+	"errors"
 	"sync"
 	"time"
 
@@ -128,6 +128,7 @@ func (s *Store) Acquire(ctx context.Context, r Request) (Reply, error) {
 		s.note(now, m, &reply, &opened{req: &r, at: now, mirror: mirror != nil})
 		return reply, nil
 	}
+	_, refused := errors.AsType[redis.Error](err) // in so many words
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	} else {
@@ -135,7 +136,9 @@ func (s *Store) Acquire(ctx context.Context, r Request) (Reply, error) {
 	}
 	// It may have been granted there, or will be when a frozen server wakes. It
 	// is in this process's account now, if anywhere.
-	s.postpone(&settlement{mode: atEnd, req: &r, id: id, Outcome: &Outcome{Charge: Refunded}})
+	if !refused {
+		s.postpone(&settlement{mode: atEnd, req: &r, id: id, Outcome: &Outcome{Charge: Refunded}})
+	}
 	return reply, err
 }
 
@@ -384,54 +387,6 @@ func (s *Store) ask(ctx context.Context, owner string, f func(context.Context) (
 	return r, err
 }
 
-// weigh tells the guards how it went.
-func (s *Store) weigh(ctx context.Context, now time.Time, owner string, err error) {
-	s.mu.Lock()
-	tripped := false
-	switch {
-	case err == nil:
-		if s.server.doubtful() {
-			s.heldAll = now.Add(settleFor)
-		}
-		s.server.succeed()
-		if o := s.owners[owner]; o != nil && !o.down {
-			if o.doubtful() {
-				s.held[owner] = now.Add(settleFor)
-			}
-			delete(s.owners, owner)
-		}
-	default:
-		tripped = s.guardOf(owner, causeOf(err)).fail(now, err)
-	}
-	if err != nil {
-		s.counts.errors++
-	}
-	s.mu.Unlock()
-	if c, ok := s.client.(*redis.ClusterClient); ok && err != nil {
-		c.ReloadState(ctx) // in the background; by itself the client may take a minute to see a failover
-	}
-	if tripped {
-		s.wake(Wake{All: true}) // what it has told them to wait for is not so any more
-		s.o.Log.LogAttrs(ctx, slog.LevelWarn, "store does not answer", slog.String("cause", string(causeOf(err))),
-			slog.String("error", err.Error()))
-	}
-}
-
-// guardOf is whose fault an error is.
-func (s *Store) guardOf(owner string, c Cause) *guard {
-	if !s.cluster && !c.ofKeys() {
-		return &s.server
-	}
-	g := s.owners[owner]
-	if g == nil {
-		g = &guard{}
-		if len(s.owners) < maxMemos {
-			s.owners[owner] = g
-		}
-	}
-	return g
-}
-
 // remember finds the memo of a request, and says whether the store is to be
 // asked.
 func (s *Store) remember(now time.Time, r *Request) (m *memo, ask bool) {
@@ -465,6 +420,9 @@ func (s *Store) touch(now time.Time, m *memo) bool {
 func (s *Store) note(now time.Time, m *memo, reply *Reply, o *opened) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !reply.Local && reply.Live == 0 {
+		reply.Live = m.state.Live
+	}
 	if !reply.Local && len(reply.Groups) == len(o.req.Groups) {
 		s.heed(m, reply.State)
 		m.req, m.at, m.state, m.known = o.req, now, reply.State, true

@@ -1,8 +1,8 @@
 -- acquire: everything an attempt needs, or nothing and the wait.
 --
 -- ARGV: now, id, instance, flags, horizon, random, price, purse, income,
--- groups; of each group pace and buckets; of each bucket kind, cost, cap, keep,
--- and if hinted limit, depth, level. The flags are touch, hinted, may probe,
+-- groups; of each group pace, buckets, their kinds and caps, which of them is
+-- output; of each bucket cost, keep, and if hinted limit, depth, level. The flags are touch, hinted, may probe,
 -- waited, placed, paid; and the class.
 
 local id, instance = A[2], A[3]
@@ -13,26 +13,31 @@ local price, scoped, income = tonumber(A[7]), A[8] == '2', A[9]
 local groups, pace = {}, {}
 ai = 11
 for i = 1, tonumber(A[10]) do
-	local n, kinds, want = tonumber(A[ai + 1]), {}, ai + 2
+	local n, kinds, caps, first, j = tonumber(A[ai + 1]), {}, {}, ai + 4, 0
 	pace[i] = tonumber(A[ai])
-	ai = want
-	for j = 1, n do
-		kinds[j] = tonumber(A[ai])
-		ai = ai + (hinted and 7 or 4)
+	for name, cap in string.gmatch(A[ai + 2], '(%a+):([^ ]+)') do
+		j = j + 1
+		kinds[j], caps[j] = KINDS[name], cap
 	end
 	local g = load(i, kinds, n)
-	for j = 1, n do
-		local b, w = g[j], want + (j - 1) * (hinted and 7 or 4)
-		b.cost, b.cost_text, b.want, b.keep = tonumber(A[w + 1]), A[w + 1], tonumber(A[w + 2]), tonumber(A[w + 3])
-		if hinted then b.known = {tonumber(A[w + 4]), tonumber(A[w + 5]), A[w + 6]} end
+	ai = first
+	for k = 1, n do
+		local b = g[k]
+		b.cost, b.cost_text, b.want, b.keep = tonumber(A[ai]), A[ai], caps[k], tonumber(A[ai + 1])
+		if hinted then b.known = {tonumber(A[ai + 2]), tonumber(A[ai + 3]), A[ai + 4]} end
+		ai = ai + (hinted and 5 or 2)
 	end
 	groups[i] = g
 end
 load_lane()
 steady(groups)
+if touch then
+	call('ZCARD', KEYS[1])
+	call('ZCARD', KEYS[3])
+end
 
 local function answer(status, reason, wait, g, k, lease)
-	return reply(fmt('%d %s %.0f %d %d %s 0 0', status, reason, wait, g, k, lease), groups)
+	return reply(fmt('%d %s %d %d %d %s 0 0', status, reason, wait, g, k, lease), groups)
 end
 
 -- A group that is not there was forgotten, or never known: the caller tells
@@ -43,19 +48,18 @@ for i, g in ipairs(groups) do
 		if not hinted then return answer(2, 'missing', 0, i, 0, '0') end
 		g.born, g.new, g.dirty = now, true, true
 	end
+	refill(g)
 	for j = 1, g.n do
 		local b = g[j]
-		if b.at == 0 then
-			b.at, b.cap = now, b.want
+		if b.fresh then
+			b.cap, b.cap_text = tonumber(b.want), b.want
 			if b.known then b.limit, b.depth = b.known[1], b.known[2] > 0 and b.known[2] or DEPTH end
-			changed(b, false)
+			changed(g, b, false)
 			if b.rate > 0 and b.known and b.known[3] ~= '' then b.level = min(b.size, tonumber(b.known[3])) end
-		end
-		refill(g, b)
-		if b.want ~= b.cap then
+		elseif b.want ~= b.cap_text then
 			local known = b.rate > 0
-			b.cap, g.new = b.want, true
-			changed(b, known)
+			b.cap, b.cap_text, g.new = tonumber(b.want), b.want, true
+			changed(g, b, known)
 		end
 	end
 end
@@ -149,7 +153,7 @@ for i, g in ipairs(groups) do
 			local lack = n + keep - b.level
 			if i == 1 then spare = min(spare, -lack / rate) end
 			if lack > 1e-6 then
-				local wait = ceil(lack / rate * 1e6)
+				local wait = ceil((lack - 5e-7) / rate * 1e6)
 				if i == 1 then short = max(short, wait) else beyond = max(beyond, wait) end
 				if wait > longest then longest, at_group, at_kind = wait, i, b.kind end
 			end
@@ -179,8 +183,8 @@ if rest > 0 or longest > horizon then
 end
 
 -- Granted. From here on everything is written.
-local lease, epoch = '0', fmt('%.0f', L.epoch)
-if probe then lease = fmt('%.0f', L.lease + 1) end
+local lease, epoch = '0', fmt('%d', L.epoch)
+if probe then lease = fmt('%d', L.lease + 1) end
 local record, n = {NOW, epoch, lease, price, scoped and '2' or '1', income, '0',
 	false, false, false, false, false, false, false, false, false}, 7
 for i, g in ipairs(groups) do
@@ -202,7 +206,6 @@ end
 local early = income
 if scoped and price > 0 then early = '0' end
 call('ZADD', KEYS[3], NOW, id .. ' ' .. epoch .. ' ' .. lease .. ' ' .. early)
-call('PEXPIRE', KEYS[3], FORGET)
 if must_pay then withdraw(purse, scope, price) end
 if place then
 	local served = place.tag
@@ -220,7 +223,7 @@ for i, g in ipairs(groups) do
 		local cost = b.cost
 		if b.kind == OUTPUT and pace[i] > 0 then
 			if cost > 0 then
-				g.score = fmt('%.0f', now + ceil(cost / pace[i] * 1e6))
+				g.score = now + ceil(cost / pace[i] * 1e6)
 				g.member = id .. ' ' .. b.cost_text .. ' ' .. pace[i] .. ' ' .. NOW
 				g.more, g.tokens = pace[i], cost
 			end

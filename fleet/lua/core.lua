@@ -1,5 +1,5 @@
--- What all scripts share. A script is a line of constants, this file, and one
--- other. The constants are CHANNEL and the policy: OFF, RATE, WINDOW, LEAST,
+-- What all scripts share. A script is this file and one other, with constants
+-- written in for their names: CHANNEL and the policy: OFF, RATE, WINDOW, LEAST,
 -- OPEN, EVERY, PROBES, LEASE, RAMP, BUDGET, FLOOR, HEADROOM, KEEP_MS.
 --
 -- KEYS: live, lane, fly, reservation, then group and flow of each group; for
@@ -10,8 +10,9 @@
 -- Lua keeps 14 digits, and a time in microseconds has 16. Times are
 -- microseconds since 1970 by this server's clock.
 --
--- Scripts read everything before they write anything, so that a key of the
--- wrong type fails the whole of it and leaves nothing half done.
+-- Scripts read the groups, the lane and the reservation before they write
+-- anything, so that a key of the wrong type fails the whole of it. What fails
+-- later, at a sorted set, leaves a reservation that nobody settles.
 --
 -- Servers run one script at a time, so what this costs bounds the fleet: a
 -- closure that is not needed, or a number formatted twice, is seen in
@@ -21,6 +22,7 @@ local call, fmt, match = redis.call, string.format, string.match
 local max, min, floor, ceil = math.max, math.min, math.floor, math.ceil
 
 local NAMES = {'requests', 'input', 'output', 'tokens'}
+local KINDS = {requests = 1, input = 2, output = 3, tokens = 4}
 local OUTPUT = 3
 local DEPTH = 10         -- seconds of rate that a bucket holds until headers show more
 local EARLY = 5000000    -- an attempt that has been in flight for so long counts as good
@@ -37,15 +39,22 @@ else
 	now = tonumber(now)
 end
 
-local function real(x) -- all 17 digits, and never an exponent: not every Lua reads one
-	if x > -1e-4 and x < 1e-4 then
-		if x == 0 then return '0' end
-		return fmt('%.20f', x)
-	end
-	return fmt('%.17g', x)
+local function real(x) -- to nine decimals, and never with an exponent: not every Lua reads one
+	if x % 1 == 0 then return fmt('%d', x) end
+	local sign = ''
+	if x < 0 then sign, x = '-', -x end
+	x = x + 5e-10
+	return sign .. fmt('%d.%09d', x, x % 1 * 1e9)
 end
 
 -- Buckets ------------------------------------------------------------------
+
+-- As they are stored: time, output per second, output to come and when the
+-- next of it ends, then level and charge of each bucket; and of each what is in
+-- force, its seconds, what headers show, and up to when an answer has seen it.
+local LEVELS = '^([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*)'
+local LIMITS = '^([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*)' ..
+	' ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*)'
 
 -- rates works out what follows from the limits.
 local function rates(b)
@@ -56,32 +65,46 @@ local function rates(b)
 	b.size = size > 1 and size or 1
 end
 
--- load reads a group and those of its buckets that are named by their kind.
--- Tables are made with all that they will hold: growing costs more than all
--- the arithmetic.
+-- load reads a group: the buckets that are named by their kind, and behind them
+-- those that are not asked for. Tables are made with all that they will hold:
+-- growing costs more than all the arithmetic.
 local function load(i, kinds, n)
 	local key = KEYS[3 + 2 * i]
-	local v = call('HMGET', key, 'born', 'paused', 'wary', 'raised', 'spent', 'floor', 'flow', 'requests', 'input', 'output', 'tokens')
+	local v = call('HMGET', key, 'born', 'paused', 'wary', 'raised', 'spent', 'floor', 'kinds', 'levels', 'limits')
 	local g = {false, false, false, false, key = key, flow = KEYS[4 + 2 * i], born = v[1] and tonumber(v[1]) or 0,
 		paused = v[2] and tonumber(v[2]) or 0, wary = v[3] and tonumber(v[3]) or 0, raised = v[4] and tonumber(v[4]) or 0,
-		spent = v[5] and tonumber(v[5]) or 0, floor = v[6] and tonumber(v[6]) or 0, pace = 0, promised = 0, n = n, ended = false,
-		new = false, dirty = false, member = false, score = false}
-	if v[7] then
-		local p, m = match(v[7], '(%S+) (%S+)')
-		g.pace, g.promised = tonumber(p), tonumber(m)
+		spent = v[5] and tonumber(v[5]) or 0, floor = v[6] and tonumber(v[6]) or 0, at = 0, pace = 0, promised = 0, soonest = 0,
+		n = n, all = n, ended = false, new = false, dirty = false, member = false, score = false, kinds = v[7], levels = false, limits = v[9]}
+	local known = {false, false, false, false}
+	if v[8] then
+		local l, m, j = {match(v[8], LEVELS)}, {match(v[9], LIMITS)}, 0
+		g.at, g.pace, g.promised, g.soonest = tonumber(l[1]), tonumber(l[2]), tonumber(l[3]), tonumber(l[4])
+		for name, cap in string.gmatch(v[7], '(%a+):([^ ]+)') do
+			local least, depth = tonumber(m[4 * j + 1]), tonumber(m[4 * j + 2])
+			local rate = least / 60
+			local size = rate * depth
+			known[KINDS[name]] = {kind = KINDS[name], place = j + 1, level = tonumber(l[2 * j + 5]), charged = l[2 * j + 6], least = least,
+				depth = depth, limit = tonumber(m[4 * j + 3]), seen = tonumber(m[4 * j + 4]), cap = tonumber(cap), cap_text = cap,
+				rate = rate, size = size > 1 and size or 1, cost = 0, want = cap, keep = 0, fresh = false}
+			j = j + 1
+		end
 	end
 	for j = 1, n do
 		local k = kinds[j]
-		local b = {kind = k, level = 0, at = 0, charged = '0', limit = 0, cap = 0, depth = DEPTH, seen = 0, cold = false,
-			text = false, rate = 0, size = 1, least = 0, cost = 0, want = 0, keep = 0}
-		if v[7 + k] then
-			local l, a, c, cold = match(v[7 + k], '(%S+) (%S+) (%S+) (.+)')
-			b.level, b.at, b.charged, b.cold = tonumber(l), tonumber(a), c, cold
-			local m, o, d, s = match(cold, '(%S+) (%S+) (%S+) (%S+)')
-			b.limit, b.cap, b.depth, b.seen = tonumber(m), tonumber(o), tonumber(d), tonumber(s)
-			rates(b)
+		local b = known[k]
+		known[k] = false
+		if not b then
+			b = {kind = k, place = 0, level = 0, charged = '0', least = 0, depth = DEPTH, limit = 0, seen = 0, cap = 0, cap_text = '0',
+				rate = 0, size = 1, cost = 0, want = '0', keep = 0, fresh = true}
 		end
+		if b.place ~= j then g.limits = false end
 		g[j] = b
+	end
+	for k = 1, 4 do
+		if known[k] then
+			g.all, g.limits = g.all + 1, false
+			g[g.all] = known[k]
+		end
 	end
 	return g
 end
@@ -91,57 +114,60 @@ end
 local function steady(groups)
 	local last = now
 	for _, g in ipairs(groups) do
-		for j = 1, g.n do
-			if g[j].at > last then last = g[j].at end
-		end
+		if g.n > 0 and g.at > last then last = g.at end
 	end
 	if last - now <= 60000000 then
 		now = last
 	else
 		for _, g in ipairs(groups) do
-			for j = 1, g.n do
+			g.at = min(g.at, now)
+			for j = 1, g.all do
 				local b = g[j]
-				b.at = min(b.at, now)
-				if b.seen > now then b.seen, b.cold = now, nil end
+				if b.seen > now then b.seen, g.limits = now, false end
 			end
 		end
 	end
-	NOW = fmt('%.0f', now)
+	NOW = fmt('%d', now)
 end
 
 -- run lets output be produced up to now, and returns how much was. A flow has
 -- an end, by when all that it promised is there: one whose process has died
 -- ends like any other.
-local function run(g, at)
-	local used = g.pace * (now - at) / 1e6
-	local gone = call('ZRANGEBYSCORE', g.flow, '-inf', NOW, 'WITHSCORES')
-	for i = 1, #gone, 2 do
-		local p = tonumber(match(gone[i], '%S+ %S+ (%S+)'))
-		used = used - p * (now - max(tonumber(gone[i + 1]), at)) / 1e6
-		g.pace = max(0, g.pace - p)
+local function run(g)
+	local used = g.pace * (now - g.at) / 1e6
+	if now >= g.soonest then
+		local gone = call('ZRANGEBYSCORE', g.flow, '-inf', NOW, 'WITHSCORES')
+		for i = 1, #gone, 2 do
+			local p = tonumber(match(gone[i], '%S+ %S+ (%S+)'))
+			used = used - p * (now - max(tonumber(gone[i + 1]), g.at)) / 1e6
+			g.pace = max(0, g.pace - p)
+		end
 		g.ended = true
 	end
 	g.promised = max(0, g.promised - used)
 	return used
 end
 
-local function refill(g, b)
-	local at = b.at
-	if now > at then
+local function refill(g)
+	if now > g.at then
 		local used = 0
-		if b.kind == OUTPUT and g.pace > 0 then used = run(g, at) end
-		if b.rate > 0 then
-			local level = b.level + b.rate * (now - at) / 1e6 - used
-			b.level = level < b.size and level or b.size
+		if g.pace > 0 then used = run(g) end
+		for j = 1, g.all do
+			local b = g[j]
+			if b.rate > 0 then
+				local level = b.level + b.rate * (now - g.at) / 1e6
+				if b.kind == OUTPUT then level = level - used end
+				b.level = level < b.size and level or b.size
+			end
 		end
 	end
-	b.at = now
+	g.at = now
 end
 
 -- limits changed: the level stays within them, and a bucket that had none
 -- begins with ten seconds of rate.
-local function changed(b, known)
-	b.cold = nil
+local function changed(g, b, known)
+	g.limits = false
 	rates(b)
 	if b.rate > 0 then
 		if known then b.level = min(b.size, b.level) else b.level = min(b.size, DEPTH * b.rate) end
@@ -150,31 +176,43 @@ end
 
 local function paused(g) return min(g.paused, now + PAUSE) end
 
--- text is a bucket as it is stored, and as it is told.
-local function text(b)
-	if not b.cold then b.cold = fmt('%s %s %s %.0f', real(b.limit), real(b.cap), real(b.depth), b.seen) end
-	b.text = real(b.level) .. ' ' .. (b.at == now and NOW or fmt('%.0f', b.at)) .. ' ' .. b.charged .. ' ' .. b.cold
+-- tell writes n buckets of a group as they are stored, and as they are told.
+local function tell(g, n)
+	local l = fmt('%d ', g.at) .. real(g.pace) .. ' ' .. real(g.promised) .. fmt(' %d', g.soonest)
+	for j = 1, n do l = l .. ' ' .. real(g[j].level) .. ' ' .. g[j].charged end
+	if g.limits and n == g.all then return g.kinds, l, g.limits end
+	local k, m = '', ''
+	for j = 1, n do
+		local b = g[j]
+		k = k .. (j > 1 and ' ' or '') .. NAMES[b.kind] .. ':' .. b.cap_text
+		m = m .. (j > 1 and ' ' or '') .. real(b.least) .. ' ' .. real(b.depth) .. ' ' .. real(b.limit) .. fmt(' %d', b.seen)
+	end
+	return k, l, m
 end
 
 -- save writes a group back.
 local function save(g, touch)
 	if g.ended then call('ZREMRANGEBYSCORE', g.flow, '-inf', NOW) end
-	if (g.ended or g.removed or touch) and call('ZCARD', g.flow) == 0 then g.pace, g.promised = 0, 0 end
+	if g.ended or g.removed or touch then
+		local first = call('ZRANGE', g.flow, '0', '0', 'WITHSCORES')[2]
+		if first then g.soonest = tonumber(first) else g.pace, g.promised, g.soonest = 0, 0, 0 end
+	end
 	if g.member then
-		call('ZADD', g.flow, g.score, g.member)
+		call('ZADD', g.flow, fmt('%d', g.score), g.member)
 		if touch or g.pace == 0 then call('PEXPIRE', g.flow, FORGET) end
+		if g.pace == 0 or g.score < g.soonest then g.soonest = g.score end
 		g.pace, g.promised = g.pace + g.more, g.promised + g.tokens
 	end
-	local f, n = {'flow', real(g.pace) .. ' ' .. real(g.promised), false, false, false, false, false, false}, 2
-	for j = 1, g.n do
-		local b = g[j]
-		text(b)
-		f[n + 1], f[n + 2] = NAMES[b.kind], b.text
-		n = n + 2
+	local k, l, m = tell(g, g.all)
+	local f, n = {'levels', l, false, false, false, false}, 2
+	if not g.limits then
+		f[3], f[4], f[5], f[6] = 'kinds', k, 'limits', m
+		n = 6
 	end
+	g.kinds, g.levels, g.limits = k, l, m
 	if g.dirty then
-		for _, k in ipairs({'born', 'paused', 'wary', 'raised', 'floor'}) do
-			f[n + 1], f[n + 2] = k, fmt('%.0f', g[k])
+		for _, name in ipairs({'born', 'paused', 'wary', 'raised', 'floor'}) do
+			f[n + 1], f[n + 2] = name, fmt('%d', g[name])
 			n = n + 2
 		end
 		f[n + 1], f[n + 2] = 'spent', real(g.spent)
@@ -247,15 +285,15 @@ end
 local function save_lane(touch)
 	if L.dirty or (touch and L.had) then
 		local s = {}
-		for i, l in ipairs(L.leases) do s[i] = fmt('%.0f:%.0f', l[1], l[2]) end
-		call('HSET', KEYS[2], 'state', L.state, 'epoch', fmt('%.0f', L.epoch), 'until', fmt('%.0f', L.pend),
-			'probe', fmt('%.0f', L.probe), 'leases', table.concat(s, ' '), 'lease', fmt('%.0f', L.lease),
-			'good', fmt('%.0f', L.good), 'ramp', fmt('%.0f', L.ramp), 'slot', fmt('%.0f', L.slot), 'ring', L.ring,
-			'spent', real(L.spent), 'ok', fmt('%.0f', L.ok), 'lost', fmt('%.0f', L.lost))
+		for i, l in ipairs(L.leases) do s[i] = fmt('%d:%d', l[1], l[2]) end
+		call('HSET', KEYS[2], 'state', L.state, 'epoch', fmt('%d', L.epoch), 'until', fmt('%d', L.pend),
+			'probe', fmt('%d', L.probe), 'leases', table.concat(s, ' '), 'lease', fmt('%d', L.lease),
+			'good', fmt('%d', L.good), 'ramp', fmt('%d', L.ramp), 'slot', fmt('%d', L.slot), 'ring', L.ring,
+			'spent', real(L.spent), 'ok', fmt('%d', L.ok), 'lost', fmt('%d', L.lost))
 		call('PEXPIRE', KEYS[2], FORGET)
 	end
 	if L.moved then -- a wake-up only: who may not publish is not stopped by it
-		redis.pcall('PUBLISH', CHANNEL, fmt('%s %s %.0f', KEYS[2], L.state, L.epoch))
+		redis.pcall('PUBLISH', CHANNEL, fmt('%s %s %d', KEYS[2], L.state, L.epoch))
 	end
 end
 
@@ -279,8 +317,12 @@ local function withdraw(purse, g, price)
 	return true
 end
 
+-- beat says that a process lives. So that those who come after it need not say
+-- anew how long fly is kept, that has a member which never ripens.
 local function beat(instance)
-	call('ZADD', KEYS[1], fmt('%.0f', now + 15000000), instance)
+	call('ZADD', KEYS[3], '+inf', '-')
+	call('PEXPIRE', KEYS[3], FORGET)
+	call('ZADD', KEYS[1], fmt('%d', now + 15000000), instance)
 	call('ZREMRANGEBYSCORE', KEYS[1], '-inf', NOW)
 	call('PEXPIRE', KEYS[1], FORGET)
 end
@@ -289,24 +331,22 @@ end
 local function reply(head, groups)
 	local lane
 	if L.state == 'closed' and not L.moved then
-		lane = fmt(' closed %.0f 0 0 %.0f ', L.epoch, ramping() and L.ramp + RAMP - now or 0)
+		lane = fmt(' closed %d 0 0 %d ', L.epoch, ramping() and L.ramp + RAMP - now or 0)
 	else
-		lane = fmt(' %s %.0f %d %.0f %.0f ', L.state, L.epoch, L.moved and 1 or 0, next_probe() - now,
+		lane = fmt(' %s %d %d %d %d ', L.state, L.epoch, L.moved and 1 or 0, next_probe() - now,
 			ramping() and L.ramp + RAMP - now or 0)
 	end
 	local r, n = {head, lane, real(BUDGET - L.spent), ' ', call('ZCARD', KEYS[1]), ' ', #groups, false, false, false, false, false, false,
-		false, false, false, false, false, false, false, false, false, false, false, false, false, false, false, false}, 7
+		false, false, false, false}, 7
 	for _, g in ipairs(groups) do
-		r[n + 1] = fmt(' %.0f %.0f %.0f ', g.born, max(0, paused(g) - now), max(0, min(g.wary, now + WARY) - now))
-		r[n + 2] = real(BUDGET - g.spent)
-		r[n + 3] = ' '
-		r[n + 4] = g.n
+		local k, l, m = g.kinds, g.levels, g.limits
+		if not l or g.all > g.n then k, l, m = tell(g, g.n) end
+		r[n + 1] = fmt(' %d %d %d ', g.born, max(0, paused(g) - now), max(0, min(g.wary, now + WARY) - now))
+		r[n + 2], r[n + 3], r[n + 4] = real(BUDGET - g.spent), ' ', g.n
 		n = n + 4
-		for j = 1, g.n do
-			local b = g[j]
-			if not b.text then text(b) end
-			r[n + 1], r[n + 2], r[n + 3], r[n + 4] = ' ', b.kind, ' ', b.text
-			n = n + 4
+		if g.n > 0 then
+			r[n + 1], r[n + 2], r[n + 3], r[n + 4], r[n + 5], r[n + 6] = ' ', k, ' ', l, ' ', m
+			n = n + 6
 		end
 	end
 	return table.concat(r, '', 1, n)

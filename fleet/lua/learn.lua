@@ -47,6 +47,7 @@ for i, g in ipairs(groups) do
 	local window = min(max(now - g.raised, 0), DEPTH * 1000000) / 1e6
 	local raised = false
 	if g.born == 0 then g.born, g.new, g.dirty = now, true, true end
+	refill(g)
 	for j = 1, g.n do
 		local b = g[j]
 		local v = b.view
@@ -55,8 +56,6 @@ for i, g in ipairs(groups) do
 		local ours = known and g.born <= start
 		if ours then held, before, pace = tonumber(record[at + 1]), tonumber(record[at + 2]), tonumber(record[at + 3]) end
 		at = at + 3
-		if b.at == 0 then b.at = now end
-		refill(g, b)
 		if ours and v.actual ~= '-' and b.kind ~= OUTPUT then
 			local actual = tonumber(v.actual)
 			if b.rate > 0 and not (start < b.seen) then b.level = min(b.size, b.level + held - actual) end
@@ -75,7 +74,7 @@ for i, g in ipairs(groups) do
 				if first then b.depth = max(v.low, 0.5) else b.depth = min(max(b.depth, v.low), max(v.high, 0.5)) end
 				b.depth = min(b.depth, 60)
 			end
-			b.cold = nil
+			g.limits = false
 			rates(b)
 			local since = max(0, charged - before)
 			if ours and not refused and (b.kind ~= OUTPUT or pace == 0) then since = max(0, since - held) end

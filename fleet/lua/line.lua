@@ -69,7 +69,7 @@ local function settle_in(p, g, share, due, served)
 	if not p.stands and p.stored then call('DEL', line) end
 	if #p.gone > 0 then call('HDEL', line, unpack(p.gone)) end
 	if served and not p.ahead then call('HSET', line, 'v', real(served)) end
-	if p.room then call('HSET', line, p.name, real(p.tag) .. ' ' .. fmt('%.0f', due) .. ' ' .. real(share)) end
-	call('PEXPIRE', line, fmt('%.0f', ceil((p.till - now) / 1000) + 60000))
-	call('HSET', g.key, 'line', fmt('%.0f', p.till))
+	if p.room then call('HSET', line, p.name, real(p.tag) .. ' ' .. fmt('%d', due) .. ' ' .. real(share)) end
+	call('PEXPIRE', line, fmt('%d', ceil((p.till - now) / 1000) + 60000))
+	call('HSET', g.key, 'line', fmt('%d', p.till))
 end

@@ -22,13 +22,14 @@ load_lane()
 steady(groups)
 tick()
 call('ZCARD', KEYS[1])
+call('ZCARD', KEYS[3])
 if charge then charge = call('SET', KEYS[4], 'charged', 'NX', 'PX', 600000) end
 for _, g in ipairs(groups) do
 	if g.born > 0 then
 		local age = now - g.born
+		refill(g)
 		for j = 1, g.n do
 			local b = g[j]
-			refill(g, b)
 			if charge and b.rate > 0 then
 				local take = b.used
 				-- Born after the share had begun: it has refilled since, as the share has.

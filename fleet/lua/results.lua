@@ -86,7 +86,7 @@ end
 -- ripen counts attempts as good that have been in flight for EARLY, whoever
 -- sent them, and whether or not their process still lives.
 local function ripen()
-	local ripe = call('ZRANGEBYSCORE', KEYS[3], '-inf', fmt('%.0f', now - EARLY), 'WITHSCORES')
+	local ripe = call('ZRANGEBYSCORE', KEYS[3], '-inf', fmt('%d', now - EARLY), 'WITHSCORES')
 	for i = 1, #ripe, 2 do
 		local epoch, lease, income = match(ripe[i], '%S+ (%S+) (%S+) (%S+)')
 		local start = tonumber(ripe[i + 1])
@@ -103,5 +103,5 @@ local function ripen()
 	L.ripened = #ripe > 0
 end
 local function forget_ripe()
-	if L.ripened then call('ZREMRANGEBYSCORE', KEYS[3], '-inf', fmt('%.0f', now - EARLY)) end
+	if L.ripened then call('ZREMRANGEBYSCORE', KEYS[3], '-inf', fmt('%d', now - EARLY)) end
 end

@@ -84,13 +84,14 @@ end
 -- The end. The buckets first.
 local at = 7
 for i, g in ipairs(groups) do
+	local ours = g.born > 0 and g.born <= start
+	if ours then refill(g) end
 	for j = 1, g.n do
 		local b = g[j]
 		local held, pace = tonumber(record[at + 1]), tonumber(record[at + 3])
 		local held_text, pace_text = record[at + 1], record[at + 3]
 		at = at + 3
-		if g.born > 0 and g.born <= start then
-			refill(g, b)
+		if ours then
 			local ran = max(0, now - start) / 1e6
 			local actual = tonumber(b.want)
 			if b.want == '-' then
