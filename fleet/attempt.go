@@ -95,6 +95,9 @@ func (a *Admission) await(t *attempt, f func(context.Context)) bool {
 		return false
 	}
 	<-done
+	t.mu.Lock()
+	t.hurry = time.Time{}
+	t.mu.Unlock()
 	return true
 }
 

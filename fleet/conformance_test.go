@@ -316,9 +316,7 @@ func differ(got, want Reply) string {
 	soon("NextProbe", got.NextProbe, want.NextProbe)
 	soon("Ramp", got.Ramp, want.Ramp)
 	near("Budget", got.Budget, want.Budget)
-	if got.Live != 0 { // the usual way through acquire does not tell
-		eq("Live", got.Live, want.Live)
-	}
+	eq("Live", got.Live, want.Live)
 	eq("groups", len(got.Groups), len(want.Groups))
 	if len(bad) > 0 {
 		return strings.Join(bad, "; ")

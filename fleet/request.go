@@ -204,7 +204,7 @@ type State struct {
 	NextProbe time.Duration // until a probe may be sent; 0 while closed
 	Ramp      time.Duration // until the ramp after closing is over
 	Budget    float64       // tokens left for retries
-	Live      int           // processes that use this owner, as far as is known; an engine that does not tell says 0
+	Live      int           // processes that use this owner, as far as is known
 	Groups    []GroupState  // as in the request
 	Local     bool          // the store did not answer: all this is this process's own share
 }

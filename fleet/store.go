@@ -3,7 +3,6 @@ package fleet
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"sync"
 	"time"
 
@@ -128,7 +127,7 @@ func (s *Store) Acquire(ctx context.Context, r Request) (Reply, error) {
 		s.note(now, m, &reply, &opened{req: &r, at: now, mirror: mirror != nil})
 		return reply, nil
 	}
-	_, refused := errors.AsType[redis.Error](err) // in so many words
+	s.untouch(m)
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	} else {
@@ -136,9 +135,7 @@ func (s *Store) Acquire(ctx context.Context, r Request) (Reply, error) {
 	}
 	// It may have been granted there, or will be when a frozen server wakes. It
 	// is in this process's account now, if anywhere.
-	if !refused {
-		s.postpone(&settlement{mode: atEnd, req: &r, id: id, Outcome: &Outcome{Charge: Refunded}})
-	}
+	s.postpone(&settlement{mode: atEnd, req: &r, id: id, Outcome: &Outcome{Charge: Refunded}})
 	return reply, err
 }
 
@@ -380,7 +377,7 @@ func (s *Store) ask(ctx context.Context, owner string, f func(context.Context) (
 	within, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
 	r, err := f(within)
-	if err != nil && ctx.Err() != nil {
+	if until, ok := ctx.Deadline(); err != nil && (ctx.Err() != nil || ok && !time.Now().Before(until)) {
 		return r, err // the caller has left: that says nothing
 	}
 	s.weigh(ctx, time.Now(), owner, err)
@@ -416,13 +413,18 @@ func (s *Store) touch(now time.Time, m *memo) bool {
 	return true
 }
 
+// untouch has the next tell again that this process lives: the store may not
+// have heard of it.
+func (s *Store) untouch(m *memo) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m.touched = time.Time{}
+}
+
 // note remembers what a reply has told.
 func (s *Store) note(now time.Time, m *memo, reply *Reply, o *opened) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !reply.Local && reply.Live == 0 {
-		reply.Live = m.state.Live
-	}
 	if !reply.Local && len(reply.Groups) == len(o.req.Groups) {
 		s.heed(m, reply.State)
 		m.req, m.at, m.state, m.known = o.req, now, reply.State, true

@@ -129,8 +129,8 @@ func TestStore_failures(t *testing.T) {
 			func(s *servertest.Server) { s.Do("config", "set", "maxmemory", "0") }, CauseFull,
 		},
 		{
-			"another's key", nil, func(s *servertest.Server) { s.Do("set", "evenkeel:1:{o}:group:opus", "x") },
-			func(s *servertest.Server) { s.Do("del", "evenkeel:1:{o}:group:opus") }, CauseType,
+			"another's key", nil, func(s *servertest.Server) { s.Do("set", "evenkeel:1:{o}:live", "x") },
+			func(s *servertest.Server) { s.Do("del", "evenkeel:1:{o}:live") }, CauseType,
 		},
 		{
 			"no rights", nil, func(s *servertest.Server) { s.Do("acl", "setuser", "default", "-evalsha", "-eval") },
@@ -144,7 +144,7 @@ func TestStore_failures(t *testing.T) {
 			s := newStore(t, on(server))
 			warm(t, s, "o")
 			if tt.name == "another's key" {
-				server.Do("del", "evenkeel:1:{o}:group:opus")
+				server.Do("del", "evenkeel:1:{o}:live")
 			}
 			tt.break_(server)
 			goesLocal(t, s, "o", tt.want)

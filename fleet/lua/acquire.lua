@@ -31,10 +31,6 @@ for i = 1, tonumber(A[10]) do
 end
 load_lane()
 steady(groups)
-if touch then
-	call('ZCARD', KEYS[1])
-	call('ZCARD', KEYS[3])
-end
 
 local function answer(status, reason, wait, g, k, lease)
 	return reply(fmt('%d %s %d %d %d %s 0 0', status, reason, wait, g, k, lease), groups)
@@ -194,8 +190,13 @@ for i, g in ipairs(groups) do
 		n = n + 3
 	end
 end
+local early = income
+if scoped and price > 0 then early = '0' end
+early = id .. ' ' .. epoch .. ' ' .. lease .. ' ' .. early
+local took_off = call('ZADD', KEYS[3], 'NX', NOW, early) == 1
 -- NX: should a client send this twice, it is charged once.
 if not call('SET', KEYS[4], table.concat(record, ' ', 1, n), 'NX', 'PX', KEEP_MS) then
+	if took_off then call('ZREM', KEYS[3], early) end
 	return answer(1, 'again', 0, 0, 0, match(call('GET', KEYS[4]), '%S+ %S+ (%S+)'))
 end
 if probe then
@@ -203,9 +204,6 @@ if probe then
 	L.leases[#L.leases + 1] = {L.lease, now + LEASE}
 	L.probe, L.dirty = now + EVERY, true
 end
-local early = income
-if scoped and price > 0 then early = '0' end
-call('ZADD', KEYS[3], NOW, id .. ' ' .. epoch .. ' ' .. lease .. ' ' .. early)
 if must_pay then withdraw(purse, scope, price) end
 if place then
 	local served = place.tag

@@ -10,9 +10,8 @@
 -- Lua keeps 14 digits, and a time in microseconds has 16. Times are
 -- microseconds since 1970 by this server's clock.
 --
--- Scripts read the groups, the lane and the reservation before they write
--- anything, so that a key of the wrong type fails the whole of it. What fails
--- later, at a sorted set, leaves a reservation that nobody settles.
+-- Scripts read everything before they write anything, but for the sorted sets
+-- of output, so that a key of the wrong type fails the whole of it.
 --
 -- Servers run one script at a time, so what this costs bounds the fleet: a
 -- closure that is not needed, or a number formatted twice, is seen in
@@ -40,7 +39,7 @@ else
 end
 
 local function real(x) -- to nine decimals, and never with an exponent: not every Lua reads one
-	if x % 1 == 0 then return fmt('%d', x) end
+	if x % 1 == 0 then return fmt(x < 9e15 and '%d' or '%.0f', x) end
 	local sign = ''
 	if x < 0 then sign, x = '-', -x end
 	x = x + 5e-10
@@ -160,8 +159,8 @@ local function refill(g)
 				b.level = level < b.size and level or b.size
 			end
 		end
+		g.at = now
 	end
-	g.at = now
 end
 
 -- limits changed: the level stays within them, and a bucket that had none
@@ -236,7 +235,7 @@ local function load_lane()
 		spent = v[4] and tonumber(v[4]) or 0, pend = v[5] and tonumber(v[5]) or 0, probe = v[6] and tonumber(v[6]) or 0,
 		leases = leases, lease = v[8] and tonumber(v[8]) or 0, good = v[9] and tonumber(v[9]) or 0,
 		slot = v[10] and tonumber(v[10]) or 0, ring = v[11] or '', ok = v[12] and tonumber(v[12]) or 0,
-		lost = v[13] and tonumber(v[13]) or 0, moved = false, dirty = false}
+		lost = v[13] and tonumber(v[13]) or 0, moved = false, dirty = false, live = call('ZCARD', KEYS[1])}
 end
 
 local function enter(state)
@@ -325,6 +324,7 @@ local function beat(instance)
 	call('ZADD', KEYS[1], fmt('%d', now + 15000000), instance)
 	call('ZREMRANGEBYSCORE', KEYS[1], '-inf', NOW)
 	call('PEXPIRE', KEYS[1], FORGET)
+	L.live = call('ZCARD', KEYS[1])
 end
 
 -- reply tells what there is to know, in one line.
@@ -336,7 +336,7 @@ local function reply(head, groups)
 		lane = fmt(' %s %d %d %d %d ', L.state, L.epoch, L.moved and 1 or 0, next_probe() - now,
 			ramping() and L.ramp + RAMP - now or 0)
 	end
-	local r, n = {head, lane, real(BUDGET - L.spent), ' ', call('ZCARD', KEYS[1]), ' ', #groups, false, false, false, false, false, false,
+	local r, n = {head, lane, real(BUDGET - L.spent), ' ', L.live, ' ', #groups, false, false, false, false, false, false,
 		false, false, false, false}, 7
 	for _, g in ipairs(groups) do
 		local k, l, m = g.kinds, g.levels, g.limits

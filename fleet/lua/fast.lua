@@ -93,8 +93,12 @@ local function fast()
 	end
 
 	-- From here on everything is written.
-	if not call('SET', K[4], record, 'NX', 'PX', KEEP_MS) then return end
-	call('ZADD', K[3], NOW, A[2] .. ' ' .. epoch .. ' 0 ' .. income)
+	local live, early = call('ZCARD', K[1]), A[2] .. ' ' .. epoch .. ' 0 ' .. income
+	local took_off = call('ZADD', K[3], 'NX', NOW, early) == 1
+	if not call('SET', K[4], record, 'NX', 'PX', KEEP_MS) then
+		if took_off then call('ZREM', K[3], early) end
+		return
+	end
 	local told = ''
 	ai, x = 11, 0
 	for i = 1, groups do
@@ -121,7 +125,7 @@ local function fast()
 	end
 	local budget = BUDGET
 	if lane[4] and lane[4] ~= '0' then budget = fmt('%.17g', BUDGET - lane[4]) end
-	return '1 granted 0 0 0 0 0 0 closed ' .. epoch .. ' 0 0 0 ' .. budget .. ' 0 ' .. groups .. told
+	return '1 granted 0 0 0 0 0 0 closed ' .. epoch .. ' 0 0 0 ' .. budget .. ' ' .. live .. ' ' .. groups .. told
 end
 local quick = fast()
 if quick then return quick end

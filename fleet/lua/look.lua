@@ -21,7 +21,6 @@ end
 load_lane()
 steady(groups)
 tick()
-call('ZCARD', KEYS[1])
 call('ZCARD', KEYS[3])
 if charge then charge = call('SET', KEYS[4], 'charged', 'NX', 'PX', 600000) end
 for _, g in ipairs(groups) do
