@@ -202,7 +202,7 @@ func (s *Store) reviveOne(ctx context.Context, now time.Time, g *guard, owner st
 		s.held[owner] = until
 	}
 	s.mu.Unlock()
-	s.o.Log.LogAttrs(ctx, slog.LevelInfo, "store answers again", slog.Duration("down_for", downFor))
+	s.o.Log.LogAttrs(ctx, slog.LevelInfo, "store answers again", slog.Int64("down_ms", downFor.Milliseconds()))
 	s.wake(Wake{All: true})
 }
 
