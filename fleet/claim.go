@@ -87,7 +87,7 @@ func (t *attempt) views(s limit.Shown) (views [][]View, any bool) {
 		for _, k := range kindsOf(&t.claim.Parts[i]) {
 			w := s[i][k]
 			any = any || w.Limit > 0
-			vs = append(vs, View{Limit: w.Limit, Remaining: w.Remaining, Low: w.Low, High: w.High})
+			vs = append(vs, View{Limit: w.Limit, Remaining: w.Remaining, Low: w.Low, High: w.High, Early: w.Early, Late: w.Late})
 		}
 		views = append(views, vs)
 	}

@@ -270,6 +270,8 @@ func (h *history) lesson() *lesson {
 					v.High = v.Low + float64(rapid.IntRange(1, 40).Draw(t, "wide"))
 				}
 			}
+			v.Early = rapid.IntRange(0, 3).Draw(t, "early") == 0
+			v.Late = !v.Early && rapid.Bool().Draw(t, "late")
 			if rapid.IntRange(0, 2).Draw(t, "known") == 0 {
 				v.Actual, v.Known = float64(rapid.IntRange(0, 500).Draw(t, "actual")), true
 			}

@@ -4,6 +4,17 @@ import "context"
 
 // Learning, once more in Go: see lua/learn.lua.
 
+// when is how scripts are told of which moment a view speaks.
+func (v View) when() float64 {
+	switch {
+	case v.Early:
+		return 1
+	case v.Late:
+		return 2
+	}
+	return 0
+}
+
 func (m *memory) learn(_ context.Context, now float64, t *lesson) (Reply, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -69,8 +80,16 @@ func (s *sight) teach(t *lesson, r *reservation, i, j int, g *group, b *bucket, 
 		}
 		b.depth = min(b.depth, depthMost)
 	}
-	low, high := s.bounds(t, v, g, b, h, ours)
-	seen := max(b.seen, s.now-micros(t.Age))
+	flight := 0.0
+	if ours {
+		flight = max(0, s.now-micros(t.Age)-r.start)
+	}
+	low, high, up := s.bounds(t, v, g, b, h, ours, flight)
+	seen := s.now - micros(t.Age)
+	if v.Early && b.kind != Output && r != nil {
+		seen = r.start
+	}
+	seen = max(b.seen, seen)
 	switch {
 	case !mirrored:
 		// A lower limit of our own is in force; the upstream's level only bounds it.
@@ -82,8 +101,8 @@ func (s *sight) teach(t *lesson, r *reservation, i, j int, g *group, b *bucket, 
 			g.wary = max(g.wary, s.now+wariness)
 		}
 		b.level, b.seen = low, seen
-	case b.level < low && ours:
-		if up := min(low, b.level+b.rate()*window); up > b.level {
+	case b.level < up && ours:
+		if up = min(up, b.level+b.rate()*window); up > b.level {
 			b.level, b.seen, raised = up, seen, true
 		}
 	}
@@ -91,10 +110,15 @@ func (s *sight) teach(t *lesson, r *reservation, i, j int, g *group, b *bucket, 
 	return raised
 }
 
-// bounds is between what the level must be, by what an answer showed. It is
-// true of a moment in the past, is rounded to a thousand where tokens are
-// counted, and may not have seen what was charged since the attempt began.
-func (s *sight) bounds(t *lesson, v View, g *group, b *bucket, h holding, ours bool) (low, high float64) {
+// bounds tells by what an answer showed to what a level is cut, what it is at
+// most, and to what it may be raised. What is shown is true of a moment in the
+// past, and is rounded to a thousand where tokens are counted.
+//
+// If the moment was when the attempt was let in, more has been charged since; if
+// it was when the answer was sent, nearly all of that has been seen. While that
+// is not known a cut believes the later, for what comes next shows if that was
+// too much, and a raise believes both. Of a long flight all believe both.
+func (s *sight) bounds(t *lesson, v View, g *group, b *bucket, h holding, ours bool, flight float64) (low, high, up float64) {
 	off, below := 1.0, 0.0
 	if b.kind != Requests {
 		off = min(500, b.size()/20)
@@ -106,11 +130,27 @@ func (s *sight) bounds(t *lesson, v View, g *group, b *bucket, h holding, ours b
 	}
 	age := micros(t.Age)
 	refilled := b.rate() * age / second
-	low = v.Remaining - below + refilled - since
+	high = v.Remaining + off + refilled
 	if b.kind == Output {
-		low = v.Remaining - below + refilled - g.pace*age/second - since
+		low = min(v.Remaining-below+refilled-g.pace*age/second-since, b.size())
+		return low, high, low
 	}
-	return min(low, b.size()), v.Remaining + off + refilled
+	early := min(v.Remaining+b.rate()*(age+flight)/second, b.size()) - below - since
+	late := v.Remaining - below + refilled
+	if flight+age > 0 {
+		late -= since * age / (flight + age)
+	}
+	late = min(late, b.size())
+	both := min(early, late)
+	switch {
+	case v.Early:
+		return early, early + below + off, early
+	case v.Late:
+		return late, high, late
+	case flight > fresh:
+		return both, high, both
+	}
+	return late, high, both
 }
 
 func (m *memory) look(_ context.Context, now float64, t *glimpse) (Reply, error) {

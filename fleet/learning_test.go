@@ -67,6 +67,45 @@ func TestLearn_forAll(t *testing.T) {
 	})
 }
 
+// TestLearn_ofABurst: an answer that shows less than the level has been, in the
+// middle of a burst, has seen all of that burst. To take what came after the
+// attempt off once more would stop the fleet for as long as the burst refills.
+func TestLearn_ofABurst(t *testing.T) {
+	tests := []struct {
+		name   string
+		flight float64
+		view   View
+		want   float64 // the level after it: 20 refill in a second
+	}{
+		{"short", second / 2, View{Limit: 1200, Remaining: 30}, 30},
+		{"long, of the end", 20 * second, View{Limit: 1200, Remaining: 30, Late: true}, 30},
+		{"long, of the beginning", 2 * second, View{Limit: 1200, Remaining: 130, Early: true}, 130 + 2*20 - 99},
+		{"long, of no known time", 3 * second, View{Limit: 1200, Remaining: 90}, 90 + 3*20 - 99},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			engines(t, func(t *testing.T, e func(policy) engine) {
+				engine, ctx, now := e(Policy{}.filled()), t.Context(), float64(dawn)
+				r := &Request{Owner: newOwner(), Lane: "l", Groups: []Group{{Name: "g", Buckets: []Bucket{{Kind: Requests, Cost: 1, Cap: 1200}}}}}
+				for i := range 100 {
+					got, err := engine.acquire(ctx, now, &acquisition{Request: r, id: ID(fmt.Sprint(i)), instance: "i", hints: none(r)})
+					if err != nil || got.ID == "" {
+						t.Fatal(got, err)
+					}
+				}
+				now += tt.flight
+				got, err := engine.learn(ctx, now, &lesson{Request: r, id: "0", Lesson: &Lesson{Views: [][]View{{tt.view}}}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if level := got.Groups[0].Buckets[0].Level; level < tt.want-0.01 || level > tt.want+0.01 {
+					t.Errorf("the level is %v, want %v", level, tt.want)
+				}
+			})
+		})
+	}
+}
+
 // TestLearn_correctsOnce: input that an answer's first event has told is not
 // given back again at its end.
 func TestLearn_correctsOnce(t *testing.T) {

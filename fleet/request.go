@@ -292,6 +292,10 @@ type View struct {
 	// by when it says that it is. High 0 says nothing.
 	Low, High float64
 
+	// Early says that it speaks of when the attempt was let in, and Late that it
+	// does of when the answer was sent. Without either it is not known.
+	Early, Late bool
+
 	// Actual is what the attempt costs of this kind, if Known: a stream tells
 	// its input in its first event.
 	Actual float64

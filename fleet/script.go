@@ -237,7 +237,7 @@ func (s *scripted) learn(ctx context.Context, now float64, t *lesson) (Reply, er
 		v.num(float64(len(g.Buckets)))
 		for j, b := range g.Buckets {
 			w := t.view(i, j)
-			v.num(float64(b.Kind), w.Limit, w.Remaining, w.Low, w.High)
+			v.num(float64(b.Kind), w.Limit, w.Remaining, w.Low, w.High, w.when())
 			if w.Known {
 				v.num(w.Actual)
 			} else {

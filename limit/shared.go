@@ -51,6 +51,7 @@ type Shown [most][kinds]Showing
 type Showing struct {
 	Limit, Remaining float64 // per minute
 	Low, High        float64 // bounds of the seconds of rate that it holds; High 0 says nothing
+	Early, Late      bool    // it speaks of when the attempt was let in, or of when the answer was sent, as far as its reset tells
 }
 
 // Claim returns what a reservation asks of others; false if it is not known.
@@ -154,6 +155,8 @@ func (b *Book) shows(i int, k Kind, u *bucket, v view) {
 	if v.dated {
 		s.Low, s.High = u.depths(v)
 	}
+	when := u.speaks(v)
+	s.Early, s.Late = when == early, when == late
 	b.shown[i][k] = s
 }
 

@@ -3,21 +3,21 @@
 -- levels rise by no more than refills in the time since the last raise.
 --
 -- ARGV: now, id, refused, age, pause, groups; of each group its buckets; of
--- each bucket kind, limit (0 is not shown), remaining, low, high, actual ("-"
--- is not known yet).
+-- each bucket kind, limit (0 is not shown), remaining, low, high, when (1 is
+-- early, 2 late, 0 not known), actual ("-" is not known yet).
 
 local refused, age, pause = A[3] == '1', tonumber(A[4]), tonumber(A[5])
 local groups = {}
 ai = 7
 for i = 1, tonumber(A[6]) do
 	local n, kinds, first = tonumber(A[ai]), {}, ai + 1
-	for j = 1, n do kinds[j] = tonumber(A[first + (j - 1) * 6]) end
-	ai = first + n * 6
+	for j = 1, n do kinds[j] = tonumber(A[first + (j - 1) * 7]) end
+	ai = first + n * 7
 	groups[i] = load(i, kinds, n)
 	for j = 1, n do
-		local w = first + (j - 1) * 6
+		local w = first + (j - 1) * 7
 		groups[i][j].view = {limit = tonumber(A[w + 1]), remaining = tonumber(A[w + 2]), low = tonumber(A[w + 3]),
-			high = tonumber(A[w + 4]), actual = A[w + 5]}
+			high = tonumber(A[w + 4]), when = A[w + 5], actual = A[w + 6]}
 	end
 end
 load_lane()
@@ -29,17 +29,31 @@ for v in string.gmatch(call('GET', KEYS[4]) or '', '%S+') do record[#record + 1]
 local known = #record > 0
 local start = known and tonumber(record[1]) or now
 
--- bounds is between what the level must be, by what was shown.
-local function bounds(g, b, v, since)
+-- bounds tells by what was shown to what the level is cut, what it is at most,
+-- and to what it may be raised. It speaks of when the attempt was let in, since
+-- when more was charged, or of when the answer was sent, which has seen nearly
+-- all of that. While that is not known a cut believes the later, for what comes
+-- next shows if that was too much, and a raise both; of a long flight all do.
+local function bounds(g, b, v, since, flight)
 	local off, below = 1, 0
 	if b.kind ~= 1 then
 		off = min(500, b.size / 20)
 		below = off
 	end
 	local refilled = b.rate * age / 1e6
-	local low = v.remaining - below + refilled - since
-	if b.kind == OUTPUT then low = v.remaining - below + refilled - g.pace * age / 1e6 - since end
-	return min(low, b.size), v.remaining + off + refilled
+	local high = v.remaining + off + refilled
+	if b.kind == OUTPUT then
+		local low = min(v.remaining - below + refilled - g.pace * age / 1e6 - since, b.size)
+		return low, high, low
+	end
+	local early = min(v.remaining + b.rate * (age + flight) / 1e6, b.size) - below - since
+	if v.when == '1' then return early, early + below + off, early end
+	local late = v.remaining - below + refilled
+	if flight + age > 0 then late = late - since * age / (flight + age) end
+	late = min(late, b.size)
+	if v.when == '2' then return late, high, late end
+	if flight > FRESH then return min(early, late), high, min(early, late) end
+	return late, high, min(early, late)
 end
 
 local at = 7
@@ -78,8 +92,9 @@ for i, g in ipairs(groups) do
 			rates(b)
 			local since = max(0, charged - before)
 			if ours and not refused and (b.kind ~= OUTPUT or pace == 0) then since = max(0, since - held) end
-			local low, high = bounds(g, b, v, since)
-			local seen = max(b.seen, now - age)
+			local flight = ours and max(0, now - age - start) or 0
+			local low, high, up = bounds(g, b, v, since, flight)
+			local seen = max(b.seen, v.when == '1' and known and b.kind ~= OUTPUT and start or now - age)
 			if not mirrored then
 				b.level = min(b.level, high)
 			elseif first then
@@ -89,8 +104,8 @@ for i, g in ipairs(groups) do
 				-- known whose that is.
 				if b.level - high > 0.01 * b.least and now - g.born > WARY then g.wary, g.dirty = max(g.wary, now + WARY), true end
 				b.level, b.seen = low, seen
-			elseif b.level < low and ours then
-				local up = min(low, b.level + b.rate * window)
+			elseif b.level < up and ours then
+				up = min(up, b.level + b.rate * window)
 				if up > b.level then b.level, b.seen, raised = up, seen, true end
 			end
 			b.level = min(b.level, b.size)

@@ -11,13 +11,16 @@ import (
 var answer = sim.Config{TokenTime: 5 * time.Millisecond, OutputTokens: 100, OutputSpread: 0.5}
 
 // TestBrim: eight gateways share a limit of which their callers want twice as
-// much and more; none of them has been told of it, nor how many they are.
+// much and more; none of them has been told of it, nor how many they are. Each
+// has had one call when the others begin: who has had none asks slowly until he
+// knows whose his credential is, and finds empty what those took who were faster.
 func TestBrim(t *testing.T) {
 	limit := sim.Limit{RPM: 1200, Burst: 10 * time.Second, ITPM: 10_000_000, OTPM: 10_000_000}
 	cfg := answer
 	cfg.Limits = []sim.Limit{limit}
 	cfg.Faults = []sim.Rule{{Rate: 0.01, Fault: sim.Fault{Status: 529}}}
 	s := newStage(t, 8, cfg)
+	s.introduce(t)
 	all := s.play(t, load{workers: 25, until: brimFor, body: plain(20)})
 	m := s.measure(0, brimFor)
 	shares := each(len(s.nodes), all, brimKnown, brimFor)

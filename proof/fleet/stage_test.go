@@ -158,6 +158,17 @@ func (s *stage) play(t *testing.T, loads ...load) []outcome {
 	return all
 }
 
+// introduce sends one call through each gateway, and has the time begin then.
+func (s *stage) introduce(t *testing.T) {
+	t.Helper()
+	for i, n := range s.nodes {
+		if o := s.call(t.Context(), http.DefaultClient, n, load{}, plain(20)(0, i)); o.status != http.StatusOK {
+			t.Fatalf("the first call of gateway %d ended with %d %s", i, o.status, o.reason)
+		}
+	}
+	s.start = time.Now()
+}
+
 func (s *stage) call(ctx context.Context, c *http.Client, n *node, l load, body string) outcome {
 	o := outcome{began: time.Since(s.start)}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, n.url+"/v1/messages", strings.NewReader(body))
