@@ -61,7 +61,9 @@ func measuredTable() string {
 		row("a request: "+t.name+", nothing learned", func(m *figures) errs { return m.cold[t.name] })
 		row("a request: "+t.name+", after 100", func(m *figures) errs { return m.after100[t.name] })
 	}
-	row("the sum of 20 mixed requests, nothing learned", func(m *figures) errs { return m.twenty })
+	for _, t := range traffics {
+		row("the sum of 20 requests: "+t.name+", nothing learned", func(m *figures) errs { return m.twenty[t.name] })
+	}
 	row("the sum of 20 requests of one sort, after 100", func(m *figures) errs { return m.twentyLater })
 	row("a turn of a conversation, nothing known", func(m *figures) errs { return m.turnsCold })
 	row("a turn, the one before is known: the second", func(m *figures) errs { return m.turns[0] })
