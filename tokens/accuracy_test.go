@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -128,8 +127,8 @@ func sums(all []seenCall, runs int) (e errs) {
 // conversations are the errors of the turns of an agent's conversations, after
 // a system prompt of five texts, each of whose requests has all that was said:
 // cold, and anchored on the usage of the turn before, by turn: the second, the
-// third to fifth, the rest.
-func conversations(samples []sample, f Family, model string, runs int) (cold errs, anchored [3]errs) {
+// third to fifth, the rest. Before each of them the estimator has seen others.
+func conversations(samples []sample, f Family, model string, others []seenCall, runs int) (cold errs, anchored [3]errs) {
 	var s Scanner
 	samples = inTraffic(samples, traffics[0].categories)
 	for run := range runs {
@@ -142,9 +141,16 @@ func conversations(samples []sample, f Family, model string, runs int) (cold err
 			return t
 		}
 		var e Estimator
+		for _, c := range others {
+			e.Observe("", c.scan, Usage{Input: c.truth}, epoch)
+		}
 		system := said(5)
 		var turns []turn
-		for n := 1; n <= 20; n++ {
+		last := 5 // second turns, of which a run has one, are what must be many
+		if run%5 == 0 {
+			last = 20
+		}
+		for n := 1; n <= last; n++ {
 			turns = append(turns, said(1+r.IntN(3)))
 			c := request(system, turns)
 			s.Reset(model)
@@ -194,6 +200,7 @@ type figures struct {
 	twentyLater     errs            // sums of 20 requests of all traffics, after 100
 	turnsCold       errs
 	turns           [3]errs
+	turnsLater      [3]errs // after 100 mixed requests of others
 	turnsWrong      [3]errs // given the other table
 	above, below    float64 // share of requests beyond their bounds, cold
 	widthP50, width float64 // High over Input, less one
@@ -207,6 +214,7 @@ var measured = sync.OnceValue(func() (all [families]figures) {
 		m.texts, m.quarter = textErrors(scoring, family)
 		m.cold, m.after100, m.twenty = map[string]errs{}, map[string]errs{}, map[string]errs{}
 		var widths errs
+		var others []seenCall
 		total := 0
 		for _, traffic := range traffics {
 			some := calls(scoring, traffic.categories, modelOf[f], family, n)
@@ -227,6 +235,7 @@ var measured = sync.OnceValue(func() (all [families]figures) {
 			m.twenty[traffic.name] = sums(some, 100)
 			m.twentyLater = append(m.twentyLater, sumsLearnt(some, 30)...)
 			if traffic.name == "mixed" {
+				others = some[:100]
 				other := calls(scoring, traffic.categories, modelOf[1-f], family, n)
 				m.wrong = learnt(other, 40, 0, 10, 100)
 				before := calls(scoring, traffic.categories, modelOf[1-f], 1-family, n)
@@ -236,8 +245,10 @@ var measured = sync.OnceValue(func() (all [families]figures) {
 		m.above /= float64(total)
 		m.below /= float64(total)
 		m.widthP50, m.width = widths.median(), widths.p95()
-		m.turnsCold, m.turns = conversations(scoring, family, modelOf[f], 16)
-		_, m.turnsWrong = conversations(scoring, family, modelOf[1-f], 8)
+		const talks = 100 // fewer, and p95 of the second turn is chance
+		m.turnsCold, m.turns = conversations(scoring, family, modelOf[f], nil, talks)
+		_, m.turnsLater = conversations(scoring, family, modelOf[f], others, talks)
+		_, m.turnsWrong = conversations(scoring, family, modelOf[1-f], nil, talks/5)
 	}
 	return all
 })
@@ -267,7 +278,10 @@ func TestAccuracy(t *testing.T) {
 		check("mixed requests, after 100", m.after100["mixed"], 1.5, 5)
 		check("sums of 20 mixed requests, cold", m.twenty["mixed"], any, 2)
 		check("sums of 20 requests of all traffics, after 100", m.twentyLater, any, 2)
-		check("anchored turns", slices.Concat(m.turns[:]...), any, 1.5)
+		for i, turns := range [...]string{"second turns", "third to fifth turns", "sixth to twentieth turns"} {
+			check(turns+", anchored", m.turns[i], any, 1.5)
+			check(turns+", anchored, after 100 requests of others", m.turnsLater[i], any, 1.5)
+		}
 		check("wrong table, after 10", m.wrong[1], 4, 20)
 		check("wrong table, after 100", m.wrong[2], 3.5, 15)
 		check("10 to 30 requests after a switch", m.switched[2], 5, any)

@@ -69,6 +69,7 @@ func measuredTable() string {
 	row("a turn, the one before is known: the second", func(m *figures) errs { return m.turns[0] })
 	row("… third to fifth", func(m *figures) errs { return m.turns[1] })
 	row("… sixth to twentieth", func(m *figures) errs { return m.turns[2] })
+	row("… the second, after 100 mixed requests of others", func(m *figures) errs { return m.turnsLater[0] })
 	row("given the other family's table: nothing learned", func(m *figures) errs { return m.wrong[0] })
 	row("… after 10 mixed requests", func(m *figures) errs { return m.wrong[1] })
 	row("… after 100", func(m *figures) errs { return m.wrong[2] })
