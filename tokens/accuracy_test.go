@@ -46,6 +46,49 @@ func estimateOf(e *Estimator, scan Scan) float64 {
 	return texts + float64(scan.Fixed)
 }
 
+// boundsOf estimates it with its bounds.
+func boundsOf(e *Estimator, scan Scan) Estimate {
+	sc, _ := e.scaleOf(scan.Model)
+	texts, relative := sc.texts(scan.Sums)
+	return parts{texts: texts, relative: relative, fixed: scan.Fixed, messages: scan.Messages, marks: scan.Marks, bound: sc.bound}.estimate()
+}
+
+// coverage is how many requests were beyond their bounds, and how wide those are.
+type coverage struct {
+	n, above, below int
+	widths          errs // High over Input
+}
+
+func (c *coverage) add(est Estimate, truth int) {
+	c.n++
+	if truth > est.High {
+		c.above++
+	}
+	if truth < est.Low {
+		c.below++
+	}
+	c.widths.add(float64(est.High), float64(est.Input))
+}
+
+func (c *coverage) shares() (above, below float64) { // in percent
+	return 100 * float64(c.above) / float64(c.n), 100 * float64(c.below) / float64(c.n)
+}
+
+// covered is the coverage of ten requests after 100 observations.
+func covered(c *coverage, all []seenCall, runs int) {
+	for run := range runs {
+		r := rand.New(rand.NewPCG(uint64(run), 11))
+		var e Estimator
+		for n := range 110 {
+			call := all[r.IntN(len(all))]
+			if n >= 100 {
+				c.add(boundsOf(&e, call.scan), call.truth)
+			}
+			e.Observe("", call.scan, Usage{Input: call.truth}, epoch)
+		}
+	}
+}
+
 // learnt are the errors after so many observations of calls, over ten
 // requests each, in many runs.
 func learnt(all []seenCall, runs int, after ...int) []errs {
@@ -128,7 +171,7 @@ func sums(all []seenCall, runs int) (e errs) {
 // a system prompt of five texts, each of whose requests has all that was said:
 // cold, and anchored on the usage of the turn before, by turn: the second, the
 // third to fifth, the rest. Before each of them the estimator has seen others.
-func conversations(samples []sample, f Family, model string, others []seenCall, runs int) (cold errs, anchored [3]errs) {
+func conversations(samples []sample, f Family, model string, others []seenCall, runs int) (cold errs, anchored [3]errs, bounds coverage) {
 	var s Scanner
 	samples = inTraffic(samples, traffics[0].categories)
 	for run := range runs {
@@ -166,6 +209,7 @@ func conversations(samples []sample, f Family, model string, others []seenCall, 
 					part = 2
 				}
 				anchored[part].add(float64(est.Input), truth)
+				bounds.add(est, c.tokens[f])
 				cold.add(scan.Tokens(), truth)
 			}
 			answer := said(1)
@@ -174,7 +218,7 @@ func conversations(samples []sample, f Family, model string, others []seenCall, 
 			e.Observe("", scan, Usage{Input: c.tokens[f], Output: answer.tokens[f] + 2 + r.IntN(5)}, epoch)
 		}
 	}
-	return cold, anchored
+	return cold, anchored, bounds
 }
 
 // textErrors are the errors on single texts of 300 bytes and more, and those
@@ -191,19 +235,18 @@ func textErrors(samples []sample, f Family) (weighed, quarter errs) {
 
 // measured are all figures that are promised, on the scoring half.
 type figures struct {
-	texts, quarter  errs
-	cold            map[string]errs // by traffic
-	after100        map[string]errs
-	wrong           []errs          // given the other table: after 0, 10, 100 observations
-	switched        []errs          // to this family: requests 1 to 3, 4 to 10, 11 to 30, 31 to 100
-	twenty          map[string]errs // sums of 20 requests by traffic, cold
-	twentyLater     errs            // sums of 20 requests of all traffics, after 100
-	turnsCold       errs
-	turns           [3]errs
-	turnsLater      [3]errs // after 100 mixed requests of others
-	turnsWrong      [3]errs // given the other table
-	above, below    float64 // share of requests beyond their bounds, cold
-	widthP50, width float64 // High over Input, less one
+	texts, quarter errs
+	cold           map[string]errs // by traffic
+	after100       map[string]errs
+	wrong          []errs          // given the other table: after 0, 10, 100 observations
+	switched       []errs          // to this family: requests 1 to 3, 4 to 10, 11 to 30, 31 to 100
+	twenty         map[string]errs // sums of 20 requests by traffic, cold
+	twentyLater    errs            // sums of 20 requests of all traffics, after 100
+	turnsCold      errs
+	turns          [3]errs
+	turnsLater     [3]errs     // after 100 mixed requests of others
+	turnsWrong     [3]errs     // given the other table
+	bounds         [3]coverage // cold, after 100, of turns
 }
 
 var measured = sync.OnceValue(func() (all [families]figures) {
@@ -213,24 +256,16 @@ var measured = sync.OnceValue(func() (all [families]figures) {
 		family, m := Family(f), &all[f]
 		m.texts, m.quarter = textErrors(scoring, family)
 		m.cold, m.after100, m.twenty = map[string]errs{}, map[string]errs{}, map[string]errs{}
-		var widths errs
 		var others []seenCall
-		total := 0
 		for _, traffic := range traffics {
 			some := calls(scoring, traffic.categories, modelOf[f], family, n)
 			var cold errs
 			for _, c := range some {
 				cold.add(float64(c.est.Input), float64(c.truth))
-				widths.add(float64(c.est.High), float64(c.est.Input))
-				total++
-				if c.truth > c.est.High {
-					m.above++
-				}
-				if c.truth < c.est.Low {
-					m.below++
-				}
+				m.bounds[0].add(c.est, c.truth)
 			}
 			m.cold[traffic.name] = cold
+			covered(&m.bounds[1], some, 60)
 			m.after100[traffic.name] = learnt(some, 30, 100)[0]
 			m.twenty[traffic.name] = sums(some, 100)
 			m.twentyLater = append(m.twentyLater, sumsLearnt(some, 30)...)
@@ -242,13 +277,10 @@ var measured = sync.OnceValue(func() (all [families]figures) {
 				m.switched = switched(before, other, 40, 3, 10, 30, 100)
 			}
 		}
-		m.above /= float64(total)
-		m.below /= float64(total)
-		m.widthP50, m.width = widths.median(), widths.p95()
 		const talks = 100 // fewer, and p95 of the second turn is chance
-		m.turnsCold, m.turns = conversations(scoring, family, modelOf[f], nil, talks)
-		_, m.turnsLater = conversations(scoring, family, modelOf[f], others, talks)
-		_, m.turnsWrong = conversations(scoring, family, modelOf[1-f], nil, talks/5)
+		m.turnsCold, m.turns, m.bounds[2] = conversations(scoring, family, modelOf[f], nil, talks)
+		_, m.turnsLater, _ = conversations(scoring, family, modelOf[f], others, talks)
+		_, m.turnsWrong, _ = conversations(scoring, family, modelOf[1-f], nil, talks/5)
 	}
 	return all
 })
@@ -286,8 +318,10 @@ func TestAccuracy(t *testing.T) {
 		check("wrong table, after 100", m.wrong[2], 3.5, 15)
 		check("10 to 30 requests after a switch", m.switched[2], 5, any)
 		check("more after a switch", m.switched[3], 5, any)
-		if m.above > 0.02 || m.below > 0.02 {
-			t.Errorf("%v: %.1f %% of requests above their bound, %.1f %% below, want about one in a hundred", Family(f), 100*m.above, 100*m.below)
+		for i, when := range [...]string{"cold", "after 100", "anchored"} {
+			if above, below := m.bounds[i].shares(); above > 1 || below > 1 || m.bounds[i].n < 500 {
+				t.Errorf("%v, %s: of %d requests %.1f %% above their bound, %.1f %% below, want at most one in a hundred", Family(f), when, m.bounds[i].n, above, below)
+			}
 		}
 	}
 }
