@@ -222,8 +222,10 @@ func dataOf(r *rand.Rand) string {
 	case 6:
 		return "RIFF\x00\x00\x00\x00WEBPVP8X" + bytes(8) + bytes(6) + rest
 	}
-	parts := []string{"/Type", "/Type /Pages", "/Type\n/Pages", "/Pages", "/Count 12", "/Count\t7", "/Count 9999", "/Count", "/Linearized", "/N 5", "/N x",
-		"obj", "endobj", ">>", " ", strings.Repeat("keel", 1+r.IntN(3000)), strings.Repeat("\x00", r.IntN(1<<r.IntN(19)+1))}
+	parts := []string{
+		"/Type", "/Type /Pages", "/Type\n/Pages", "/Pages", "/Count 12", "/Count\t7", "/Count 9999", "/Count", "/Linearized", "/N 5", "/N x",
+		"obj", "endobj", ">>", " ", strings.Repeat("keel", 1+r.IntN(3000)), strings.Repeat("\x00", r.IntN(1<<r.IntN(19)+1)),
+	}
 	var pdf strings.Builder
 	pdf.WriteString("%PDF-1.7\n")
 	for range r.IntN(25) {
@@ -233,7 +235,7 @@ func dataOf(r *rand.Rand) string {
 }
 
 func TestServerBlock_agreesWithTheReference(t *testing.T) {
-	for _, word := range strings.Fields("server_tool_use mcp_tool_use mcp_tool_result container_upload tool_reference compaction web_search_result web_fetch_result " +
+	for word := range strings.FieldsSeq("server_tool_use mcp_tool_use mcp_tool_result container_upload tool_reference compaction web_search_result web_fetch_result " +
 		"code_execution_result bash_code_execution_result web_search_tool_result x_tool_result_error tool_result_error tool_use x_result tool_reference_x strange") {
 		if got, want := serverBlock([]byte(word)), serverWord.MatchString(word); got != want {
 			t.Errorf("%s belongs to a server: %v, by the reference %v", word, got, want)
