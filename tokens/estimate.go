@@ -23,9 +23,10 @@ type Estimate struct {
 	// Counted is what counts against the input tokens per minute: Input less
 	// Cached, but on Haiku 3.5, whose limit counts cached tokens as well.
 	Counted int
-	// Low and High bound the total. Each is passed about once in a hundred
-	// requests; High by less than that if Marks say that something could not
-	// be sized, for it is then wide.
+	// Low and High bound the total. Each is passed at most about once in a
+	// hundred requests, and High by less than that if Marks say that something
+	// could not be sized, for it is then wide. They leave room for traffic that
+	// is less even than what docs/tokens.md measures.
 	Low, High int
 	// How tells what Input rests on.
 	How How

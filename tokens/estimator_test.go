@@ -86,7 +86,7 @@ func TestEstimator_anchors(t *testing.T) {
 		{"another question", opus, talk("Question 1", answer, "Question two"), Calibrated, 0, 0},
 		{"another system prompt", opus, bytes.Replace(second, []byte(`"system":"The keel`), []byte(`"system":"The mast`), 1), Calibrated, 0, 0},
 		{"tools came in", opus, bytes.Replace(second, []byte(`"max_tokens"`), []byte(`"tools":[{"name":"t"}],"max_tokens"`), 1), Calibrated, 0, 0},
-		{"the answer was replaced by a longer one", opus, talk("Question one", prose(2000), "Question two"), Anchored, truth + String(opus, prose(2000)) + rest, 200},
+		{"the answer was replaced by a longer one", opus, talk("Question one", prose(2000), "Question two"), Anchored, truth + int(1.1*float64(String(opus, prose(2000)))) + rest, 100},
 	}
 	for _, tt := range tests {
 		est, _ := ask(&e, tt.model, tt.body, epoch)
@@ -99,6 +99,24 @@ func TestEstimator_anchors(t *testing.T) {
 		if tt.want > 0 {
 			near(t, tt.reason+": the input", est.Input, tt.want, tt.within)
 		}
+	}
+}
+
+// What a model's traffic has taught is an average: a conversation that lies
+// beside it is likely to go on doing so.
+func TestEstimator_aConversationStaysWithItsSubject(t *testing.T) {
+	for _, off := range []float64{-0.05, 0, 0.05} {
+		var e Estimator
+		for n := range 50 { // of others, which are as the table has them
+			_, scan := ask(&e, opus, talk(fmt.Sprint(n)), epoch)
+			e.Observe("", scan, Usage{Input: whole(scan.Tokens())}, epoch)
+		}
+		_, scan := ask(&e, opus, talk("Question"), epoch)
+		truth := whole(scan.Tokens() * (1 + off))
+		e.Observe("", scan, Usage{Input: truth, Output: 9}, epoch)
+		est, _ := ask(&e, opus, talk("Question", "Answer", prose(2000)), epoch)
+		texts := est.Input - truth - 9 - 2*frameOf(opus).further
+		near(t, fmt.Sprintf("what is new, in a conversation %v off,", off), texts, whole(float64(String(opus, prose(2000)))*(1+alike*off)), 20)
 	}
 }
 

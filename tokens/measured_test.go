@@ -61,12 +61,15 @@ func measuredTable() string {
 		row("a request: "+t.name+", nothing learned", func(m *figures) errs { return m.cold[t.name] })
 		row("a request: "+t.name+", after 100", func(m *figures) errs { return m.after100[t.name] })
 	}
-	row("the sum of 20 mixed requests, nothing learned", func(m *figures) errs { return m.twenty })
+	for _, t := range traffics {
+		row("the sum of 20 requests: "+t.name+", nothing learned", func(m *figures) errs { return m.twenty[t.name] })
+	}
 	row("the sum of 20 requests of one sort, after 100", func(m *figures) errs { return m.twentyLater })
 	row("a turn of a conversation, nothing known", func(m *figures) errs { return m.turnsCold })
 	row("a turn, the one before is known: the second", func(m *figures) errs { return m.turns[0] })
 	row("… third to fifth", func(m *figures) errs { return m.turns[1] })
 	row("… sixth to twentieth", func(m *figures) errs { return m.turns[2] })
+	row("… the second, after 100 mixed requests of others", func(m *figures) errs { return m.turnsLater[0] })
 	row("given the other family's table: nothing learned", func(m *figures) errs { return m.wrong[0] })
 	row("… after 10 mixed requests", func(m *figures) errs { return m.wrong[1] })
 	row("… after 100", func(m *figures) errs { return m.wrong[2] })
@@ -75,14 +78,15 @@ func measuredTable() string {
 	row("… 4 to 10", func(m *figures) errs { return m.switched[1] })
 	row("… 11 to 30", func(m *figures) errs { return m.switched[2] })
 	row("… 31 to 100", func(m *figures) errs { return m.switched[3] })
-	b.WriteString("\n")
-	for _, f := range []Family{Claude47, Claude3} {
-		m := &all[f]
-		fmt.Fprintf(&b, "%s, nothing learned: %.1f %% of requests were above `High` and %.1f %% below `Low`; `High` was %.0f %% above `Input` in the median.\n",
-			map[Family]string{Claude47: "Claude 4.7 and later", Claude3: "Claude 3 … 4.6"}[f], 100*m.above, 100*m.below, m.widthP50)
-		if f == Claude47 {
-			b.WriteString("\n")
+	b.WriteString("\n| requests above `High` / below `Low`, in %; `High` over `Input`, in % | Claude 4.7 and later | Claude 3 … 4.6 |\n|---|---:|---:|\n")
+	for i, when := range [...]string{"nothing learned", "after 100", "a turn, the one before is known"} {
+		fmt.Fprintf(&b, "| %s |", when)
+		for _, f := range []Family{Claude47, Claude3} {
+			c := &all[f].bounds[i]
+			above, below := c.shares()
+			fmt.Fprintf(&b, " %.1f / %.1f; %.1f |", above, below, c.widths.median())
 		}
+		b.WriteString("\n")
 	}
 	b.WriteString("\n")
 	return b.String()

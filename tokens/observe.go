@@ -68,6 +68,10 @@ func (e *Estimator) Observe(served string, scan Scan, u Usage, now time.Time) Le
 	if !taught {
 		return Absurd
 	}
+	if known := e.anchors.find(scan.border); known != nil {
+		texts, _ := next.texts(scan.Sums)
+		known.off = float32(min(max(tokens/texts-1, -furthestOff), furthestOff))
+	}
 	return Taught
 }
 

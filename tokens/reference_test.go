@@ -2,8 +2,6 @@ package tokens
 
 import (
 	"bytes"
-	"encoding/base64"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -370,94 +368,10 @@ func (r *reference) blockType(t string) {
 	case "thinking", "redacted_thinking":
 		r.marks |= Thinking
 	default:
-		if serverBlock([]byte(t)) {
+		if serverWord.MatchString(t) {
 			r.marks |= Server
 		} else {
 			r.marks |= Unknown
-		}
-	}
-}
-
-func (r *reference) data(text string) {
-	var w, h uint64
-	head, _ := base64.StdEncoding.DecodeString(text[:min(len(text), 64)&^3])
-	header := func(n int) bool { return len(head) >= n }
-	switch {
-	case strings.HasPrefix(text, "JVBERi0"):
-		ends := [2]string{text[:min(len(text), windowChars)], text[max(windowChars, (len(text)-windowChars+3)&^3, 0)*b2i(len(text) > windowChars):]}
-		pages := 0
-		for _, end := range ends {
-			plain := make([]byte, len(end))
-			n, _ := base64.RawStdEncoding.Decode(plain, []byte(strings.TrimRight(end, "=")))
-			if pages == 0 {
-				pages = pageCount(plain[:n])
-			}
-		}
-		if pages == 0 {
-			pages = max(1, (len(text)/4*3+bytesPerPage-1)/bytesPerPage)
-		}
-		r.marks |= PDF
-		r.tally.pdfs++
-		r.tally.pages += pages
-		return
-	case strings.HasPrefix(text, "iVBORw0KGgo"):
-		if header(24) {
-			w, h = uint64(binary.BigEndian.Uint32(head[16:])), uint64(binary.BigEndian.Uint32(head[20:]))
-		}
-	case strings.HasPrefix(text, "R0lGOD"):
-		if header(10) {
-			w, h = uint64(head[6])|uint64(head[7])<<8, uint64(head[8])|uint64(head[9])<<8
-		}
-	case strings.HasPrefix(text, "UklGR"):
-		if header(30) {
-			w, h = webpSize(head)
-		}
-	case strings.HasPrefix(text, "/9j/"):
-		w, h = jpegSize(text)
-	default:
-		r.text(kindText, text)
-		r.tally.texts++
-		return
-	}
-	if w == 0 || h == 0 {
-		r.marks |= Unseen
-	}
-	r.tally.sized++
-	for t := range tier(tiers) {
-		r.tally.image[t] += t.price(w, h)
-	}
-}
-
-func b2i(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-// jpegSize walks the markers of a file that is all there.
-func jpegSize(text string) (w, h uint64) {
-	for at := 0; ; {
-		from := at / 3 * 4
-		if from+20 > len(text) {
-			return 0, 0
-		}
-		b, err := base64.StdEncoding.DecodeString(text[from : from+20])
-		if err != nil || len(b) < 15 {
-			return 0, 0
-		}
-		m := b[at%3:]
-		switch {
-		case m[0] != 0xff:
-			return 0, 0
-		case m[1] == 0xd8:
-			at += 2
-		case m[1] == 0xff:
-			at++
-		case m[1]&0xf0 == 0xc0 && m[1] != 0xc4 && m[1] != 0xc8 && m[1] != 0xcc:
-			return uint64(m[7])<<8 | uint64(m[8]), uint64(m[5])<<8 | uint64(m[6])
-		default:
-			at += 2 + int(binary.BigEndian.Uint16(m[2:]))
 		}
 	}
 }

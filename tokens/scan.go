@@ -2,7 +2,9 @@ package tokens
 
 import (
 	"bytes"
+	"encoding/binary"
 	"hash/maphash"
+	"math/bits"
 )
 
 // Scanner counts a Messages body that is written to it in pieces of any size;
@@ -336,12 +338,20 @@ func (s *Scanner) rawPart(p, room []byte) (read int, quote bool) {
 			}
 		case '"':
 			// Most strings are short and plain: no change of state for those.
-			k := plain(p[i+1:])
-			end := i + 1 + k
-			if end == len(p) || p[end] != '"' {
-				return i + 1, true
+			// The words that hold one are copied as they are looked at.
+			end, m := i+1, uint64(0)
+			for m == 0 && end <= len(p)-8 && n <= len(room)-8 {
+				v := binary.LittleEndian.Uint64(p[end:])
+				binary.LittleEndian.PutUint64(room[n:], v)
+				m = special(v)
+				k := bits.TrailingZeros64(m) / 8 // 8 if there is none
+				end, n = end+k, n+k
 			}
-			n += copy(room[n:], p[i+1:end+1])
+			if m == 0 || p[end] != '"' {
+				return end, true
+			}
+			room[n] = '"'
+			n++
 			i = end
 		}
 	}
