@@ -94,8 +94,11 @@ func (s *Store) weigh(ctx context.Context, now time.Time, owner string, err erro
 	}
 	if tripped {
 		s.wake(Wake{All: true}) // what it has told them to wait for is not so any more
-		s.o.Log.LogAttrs(ctx, slog.LevelWarn, "store does not answer", slog.String("cause", string(causeOf(err))),
-			slog.String("error", err.Error()))
+		what := []slog.Attr{slog.String("cause", string(causeOf(err))), slog.String("error", err.Error())}
+		if s.cluster || causeOf(err).ofKeys() { // the others go on as they were
+			what = append(what, slog.String("owner", owner))
+		}
+		s.o.Log.LogAttrs(ctx, slog.LevelWarn, "store does not answer", what...)
 	}
 }
 

@@ -97,6 +97,9 @@ func ClientOptions(rawURL string) (*redis.UniversalOptions, error) {
 		if !strings.Contains(rawURL, "://") {
 			return nil, errors.New("fleet: the store's URL has no scheme, want redis://HOST:PORT")
 		}
+		if strings.Contains(err.Error(), "invalid port") && !strings.Contains(rawURL, "@") {
+			return nil, errors.New("fleet: the store's URL has a port that is no number")
+		}
 		return nil, errors.New("fleet: the store's URL cannot be read: in user and password, % / # ? @ and : are written %25 %2F %23 %3F %40 and %3A")
 	}
 	switch u.Scheme {

@@ -51,6 +51,6 @@ func (a *Admission) Store() *observe.Store {
 	h := a.store.Health()
 	return &observe.Store{
 		Kind: "redis", Local: h.Local, Cause: string(h.Cause), Since: h.Since, NextTry: h.NextTry, Processes: h.Live,
-		Errors: h.Errors, Alone: h.Locals, Pending: h.Pending, Lost: h.Lost, Warnings: h.Warnings,
+		Errors: h.Errors, Owners: h.Owners, Alone: h.Locals, Pending: h.Pending, Lost: h.Lost, Warnings: h.Warnings,
 	}
 }

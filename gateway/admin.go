@@ -109,6 +109,7 @@ type StateStore struct {
 	NextTry   time.Time `json:"next_try,omitzero"`
 	Processes int       `json:"processes"` // that share the limits, as far as is known
 	Errors    int       `json:"errors"`
+	Owners    int       `json:"owners_local"`  // organisations that this process decides alone for, though the store answers
 	Alone     int       `json:"decided_alone"` // questions that were answered here instead
 	Pending   int       `json:"pending"`       // ends that it has yet to hear of
 	Lost      int       `json:"lost"`          // ends that it will never hear of

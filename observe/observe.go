@@ -139,6 +139,7 @@ type Store struct {
 	NextTry   time.Time // when somebody looks whether it is back
 	Processes int       // that share the limits, as far as is known
 	Errors    int       // ever
+	Owners    int       // organisations that this process decides alone for, though the store answers: in a Cluster, or for somebody else's key
 	Alone     int       // questions that were answered here instead, ever
 	Pending   int       // ends that it has yet to hear of
 	Lost      int       // ends that it will never hear of, ever

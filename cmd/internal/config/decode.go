@@ -308,7 +308,8 @@ func order(v reflect.Value, bound string) int {
 
 // shown quotes a value for an error; a credential is never shown.
 func shown(v reflect.Value, text string) string {
-	if _, ok := reflect.TypeAssert[Secret](v); ok {
+	switch v.Interface().(type) {
+	case Secret, StoreURL:
 		return "not usable"
 	}
 	return strconv.Quote(clip(text))

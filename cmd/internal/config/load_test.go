@@ -307,6 +307,13 @@ func TestLoad_errors(t *testing.T) {
 			file: "store: {kind: redis}\n",
 			want: []string{"EK-CONFIG-VALUE  evenkeel.yaml:1:15  store.kind is redis, and store.redis.url is not set"},
 		},
+		"a store's URL with a space, and a password": {
+			file: "store: {kind: redis, redis: {url: 'redis://u:se cret@h'}}\n",
+			want: []string{
+				"EK-CONFIG-TYPE  evenkeel.yaml:1:35  store.redis.url is not usable: a URL has no spaces",
+				"EK-CONFIG-VALUE  evenkeel.yaml:1:15  store.kind is redis, and store.redis.url is not set",
+			},
+		},
 		"assembling needs a second attempt": {
 			file: "upstream: {stream_plain: true}\nretry: {max_attempts: 1}\n",
 			want: []string{"EK-CONFIG-VALUE  evenkeel.yaml:1:26  upstream.stream_plain is true, and retry.max_attempts is 1"},

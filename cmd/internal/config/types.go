@@ -232,7 +232,12 @@ func (s StoreURL) GoString() string { return s.String() }
 func (s StoreURL) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
-func (s *StoreURL) UnmarshalText(text []byte) error { return (*Secret)(s).UnmarshalText(text) }
+func (s *StoreURL) UnmarshalText(text []byte) error {
+	if err := (*Secret)(s).UnmarshalText(text); err != nil {
+		return errors.New("a URL has no spaces or control characters: in a password a space is written %20")
+	}
+	return nil
+}
 
 var (
 	_ encoding.TextUnmarshaler = (*StoreURL)(nil)
