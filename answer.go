@@ -36,7 +36,7 @@ func (*memoryBody) Close() error { return nil }
 // readAnswer reads as much of an answer as must be known to judge it: the
 // beginning of an error, the whole of a plain message.
 func (x *exchange) readAnswer(at *attempt, o *classify.Outcome) {
-	idle := limit{after: x.s.Timeouts.Idle, cause: ErrIdle, by: x.machine.Deadline(), late: ErrDeadline}
+	idle := limit{after: x.s.Timeouts.Idle, cause: ErrIdle, by: x.machine.Deadline(), late: ErrContent}
 	switch {
 	case o.Status >= 400:
 		o.Error = at.readError(x.resp, o.Now, idle)
@@ -124,7 +124,7 @@ func (a *attempt) readPlain(resp *http.Response, now time.Time, l limit) error {
 		case err != nil:
 			_ = resp.Body.Close()
 			defer a.end(nil)
-			if c := context.Cause(a.ctx); errors.Is(c, l.cause) {
+			if c := context.Cause(a.ctx); errors.Is(c, l.cause) || errors.Is(c, l.late) { // not what the base makes of it
 				return c
 			}
 			return err

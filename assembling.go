@@ -93,7 +93,7 @@ func (x *exchange) assemble(at *attempt) {
 			lost = m.Event(data)
 		}
 	}
-	at.arm(time.Now(), limit{after: x.s.Timeouts.Idle, cause: ErrIdle, by: x.machine.Deadline(), late: ErrDeadline})
+	at.arm(time.Now(), limit{after: x.s.Timeouts.Idle, cause: ErrIdle, by: x.machine.Deadline(), late: ErrContent})
 	err := x.drain(events, &lost)
 	o.Now = time.Now()
 	if err == nil { // the end mostly comes with the message's, and keeps the connection

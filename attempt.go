@@ -216,7 +216,7 @@ func (a *attempt) sent() bool { return a.conn.Load() || !a.asked.Load() }
 func (a *attempt) fault() classify.Fault {
 	cause := context.Cause(a.ctx)
 	switch {
-	case errors.Is(a.parent.Err(), context.DeadlineExceeded), errors.Is(cause, ErrDeadline), errors.Is(cause, ErrContent):
+	case errors.Is(a.parent.Err(), context.DeadlineExceeded), errors.Is(cause, ErrContent):
 		return classify.FaultDeadline
 	case a.parent.Err() != nil, errors.Is(cause, errClosed):
 		return classify.FaultCaller

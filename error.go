@@ -78,13 +78,13 @@ var (
 	ErrBreakerOpen = errors.New("circuit breaker is open")
 	ErrQueueFull   = errors.New("queue is full")
 	ErrMaxWait     = errors.New("wait is longer than allowed")
-	ErrDeadline    = errors.New("deadline cannot be met")
+	ErrDeadline    = errors.New("deadline cannot be met") // no attempt would fit before it
 	ErrPaused      = errors.New("paused by a rate limit")
 	ErrLimit       = errors.New("rate limit is used up")
 	ErrLimitSize   = errors.New("larger than the rate limit itself")
 	ErrCrowded     = errors.New("upstream takes no more calls at once")
 	ErrFirstByte   = errors.New("no first byte in time")
 	ErrIdle        = errors.New("no byte of the answer in time")
-	ErrContent     = errors.New("no content of the answer in time")
+	ErrContent     = errors.New("no content of the answer in time") // an attempt was under way when the deadline or Timeouts.Total came
 	ErrTruncated   = errors.New("stream ended before message_stop")
 )

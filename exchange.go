@@ -297,7 +297,7 @@ func (x *exchange) send(at *attempt, start time.Time) (*http.Response, error) {
 		l.after = x.s.Timeouts.FirstByte
 	}
 	if d := x.machine.Deadline(); !d.IsZero() {
-		l = l.tighter(limit{after: max(d.Sub(start), time.Millisecond), cause: ErrDeadline})
+		l = l.tighter(limit{after: max(d.Sub(start), time.Millisecond), cause: ErrContent})
 	}
 	return at.do(x.s.base, r, start, l)
 }
@@ -314,7 +314,7 @@ func timeout(f classify.Fault) bool {
 // causeOf is what went wrong, in our words where it was our limit.
 func (x *exchange) causeOf(at *attempt, err error) error {
 	cause := context.Cause(at.ctx)
-	if errors.Is(cause, ErrFirstByte) || errors.Is(cause, ErrDeadline) {
+	if errors.Is(cause, ErrFirstByte) || errors.Is(cause, ErrContent) {
 		return cause
 	}
 	return redacted(err)

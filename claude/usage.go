@@ -1,6 +1,10 @@
 package claude
 
-import "github.com/tidwall/gjson"
+import (
+	"unsafe"
+
+	"github.com/tidwall/gjson"
+)
 
 // Usage is what an answer has cost in tokens, as far as it is known. The
 // input of a call is the sum of the first three.
@@ -23,9 +27,10 @@ func (u Usage) Plus(o Usage) Usage {
 // Merge takes over the fields that a usage object of the API names. In a
 // stream they are totals so far, in message_delta as in message_start:
 // overwritten, not added (“Streaming messages”, platform.claude.com, 2026-09-02).
-// What is no such object changes nothing.
+// What is no such object changes nothing. It does not allocate.
 func (u *Usage) Merge(object []byte) {
-	gjson.ParseBytes(object).ForEach(func(key, value gjson.Result) bool {
+	text := unsafe.String(unsafe.SliceData(object), len(object)) // nothing of it is kept
+	gjson.Parse(text).ForEach(func(key, value gjson.Result) bool {
 		if value.Type != gjson.Number || value.Num < 0 || value.Num > 1<<52 {
 			return true
 		}

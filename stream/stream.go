@@ -28,6 +28,7 @@ import (
 	"encoding/json"
 	"io"
 	"strings"
+	"unsafe"
 
 	"github.com/tidwall/gjson"
 
@@ -86,6 +87,8 @@ type Reader struct {
 	giant bool   // inside an event that is passed as it comes
 	eof   error
 	state State
+
+	joined []byte // memory for data in several lines
 }
 
 // NewReader returns a Reader over src.
@@ -267,28 +270,30 @@ func (r *Reader) note(event []byte) {
 	if r.lines == 1 && len(event) > 0 && event[0] == ':' {
 		return // a comment
 	}
-	name, data := Fields(event)
+	name, data, joined := appendFields(r.joined[:0], event)
+	r.joined = joined
 	if len(data) == 0 && len(name) == 0 {
 		return // comments only
 	}
 	r.state.Events++
-	if len(name) == 0 {
-		name = []byte(typeOf(data))
+	kind := view(name)
+	if kind == "" {
+		kind = typeOf(data)
 	}
-	switch string(name) {
+	switch kind {
 	case "content_block_delta":
 		r.state.Content = r.state.Content || isObject(data) && !emptyDelta(data)
 	case "content_block_stop":
 		r.state.Content = r.state.Content || isObject(data)
 	case "message_start":
 		if isObject(data) {
-			message := member(gjson.ParseBytes(data), "message")
-			r.state.Usage.Merge([]byte(member(message, "usage").Raw))
+			message := member(gjson.Parse(view(data)), "message")
+			r.state.Usage.Merge(bytesOf(member(message, "usage").Raw))
 			r.state.Model = cut(member(message, "model").Str)
 		}
 	case "message_delta":
 		if isObject(data) {
-			r.ending(gjson.ParseBytes(data))
+			r.ending(gjson.Parse(view(data)))
 		}
 	case "message_stop":
 		r.state.Finished = r.state.Finished || isObject(data)
@@ -303,7 +308,7 @@ func (r *Reader) note(event []byte) {
 // ending reads a message_delta.
 func (r *Reader) ending(data gjson.Result) {
 	r.state.Content = true
-	r.state.Usage.Merge([]byte(member(data, "usage").Raw))
+	r.state.Usage.Merge(bytesOf(member(data, "usage").Raw))
 	if reason := member(member(data, "delta"), "stop_reason"); reason.Type == gjson.String && reason.Str != "" {
 		r.state.Stopped = true
 	}
@@ -317,15 +322,32 @@ const maxName = 128 // bytes of a model
 // isObject tells that data can be read by clients.
 func isObject(data []byte) bool {
 	at := bytes.TrimLeft(data, " \t\r\n")
-	return len(at) > 0 && at[0] == '{' && json.Valid(data)
+	return len(at) > 0 && at[0] == '{' && valid(data)
 }
 
-// typeOf returns the type in the data of an event; "" if there is none.
+// valid is [json.Valid], which is slower, and now and then allocates. That
+// refuses what is more than 10,000 levels deep, for which 20,000 bytes are needed.
+func valid(data []byte) bool {
+	if len(data) < 20_000 {
+		return gjson.ValidBytes(data)
+	}
+	return json.Valid(data)
+}
+
+// view is b as a string, and bytesOf a string as bytes, without a copy: that
+// would be an allocation for each event. What is found in a view is only
+// compared, or cloned, before the event's memory is used again.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+
+// typeOf returns the type in the data of an event, a view of it; "" if there
+// is none.
 func typeOf(data []byte) string {
 	if !isObject(data) {
 		return ""
 	}
-	return member(gjson.ParseBytes(data), "type").Str
+	return member(gjson.Parse(view(data)), "type").Str
 }
 
 // member returns a member of an object: of several of one name the last, as
@@ -346,7 +368,7 @@ func member(object gjson.Result, name string) (last gjson.Result) {
 // emptyDelta tells that a delta carries nothing: every text in it is empty, as
 // in the one with which tool input begins, or there is none.
 func emptyDelta(data []byte) bool {
-	delta := member(gjson.ParseBytes(data), "delta")
+	delta := member(gjson.Parse(view(data)), "delta")
 	if !delta.IsObject() {
 		return delta.Type == gjson.Null
 	}
@@ -364,6 +386,13 @@ func emptyDelta(data []byte) bool {
 // CRLF; data in several lines is joined with LF, as the standard of
 // server-sent events says, and is then a copy; else both are parts of event.
 func Fields(event []byte) (name, data []byte) {
+	name, data, _ = appendFields(nil, event)
+	return name, data
+}
+
+// appendFields is Fields, with the copy in the memory of joined, which is
+// empty. It returns that memory, as far as it has grown.
+func appendFields(joined, event []byte) (name, data, grown []byte) {
 	some := 0
 	for len(event) > 0 {
 		line := event
@@ -382,12 +411,13 @@ func Fields(event []byte) (name, data []byte) {
 			switch some++; some {
 			case 1:
 				data = value
+				continue
 			case 2:
-				data = append(append(append(make([]byte, 0, len(data)+len(value)+1), data...), '\n'), value...)
-			default:
-				data = append(append(data, '\n'), value...)
+				joined = append(joined, data...)
 			}
+			joined = append(append(joined, '\n'), value...)
+			data = joined
 		}
 	}
-	return name, data
+	return name, data, joined
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -165,6 +166,17 @@ func (e *endless) Read(p []byte) (n int, _ error) {
 	return n, nil
 }
 
+const (
+	blockStop = "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n"
+	counted   = "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":null},\"usage\":{\"input_tokens\":9,\"output_tokens\":12}}\n\n"
+)
+
+// inLines divides the data of an event into lines.
+func inLines(event string) string { return strings.Replace(event, ",", ",\ndata: ", 2) }
+
+// unnamed is an event without its first line.
+func unnamed(event string) string { return event[strings.IndexByte(event, '\n')+1:] }
+
 // streams are what BenchmarkReader reads.
 var streams = []struct{ name, event string }{
 	{"text", delta},
@@ -172,6 +184,22 @@ var streams = []struct{ name, event string }{
 	{"text-and-comments", delta + ": keep-alive\n\n" + ping},
 	{"tool-input-32KB", strings.Replace(delta, "hi", strings.Repeat(`\"key\": 1, `, 3000), 1)},
 	{"giant-2MB", strings.Replace(delta, "hi", strings.Repeat("x", 2*MaxEvent), 1)},
+}
+
+// rarer are streams of events that come once for a block or a message, or are
+// written as the API does not, but may. They are slower.
+var rarer = []struct{ name, event string }{
+	{"data-in-lines", inLines(delta)},
+	{"data-in-lines-crlf", strings.ReplaceAll(inLines(delta), "\n", "\r\n")},
+	{"tool-input-32KB-in-lines", inLines(strings.Replace(delta, "hi", strings.Repeat(`\"key\": 1, `, 3000), 1))},
+	{"unnamed", unnamed(delta)},
+	{"unnamed-in-lines", unnamed(inLines(delta))},
+	{"block-start", block},
+	{"block-stop", blockStop},
+	{"block-start-and-stop-unnamed", unnamed(block) + unnamed(blockStop)},
+	{"message-delta", counted},
+	{"message-delta-in-lines", inLines(counted) + unnamed(counted)},
+	{"all-kinds", block + inLines(delta) + blockStop + ping + ": keep-alive\n\n" + counted + unnamed(ping)},
 }
 
 // warm returns a reader that has seen content, and has grown as far as it will.
@@ -190,7 +218,7 @@ func warm(tb testing.TB, events string, p []byte) *Reader {
 
 func TestReader_allocatesNothingPerEvent(t *testing.T) {
 	p := make([]byte, 32<<10)
-	for _, s := range streams {
+	for _, s := range slices.Concat(streams, rarer) {
 		r := warm(t, s.event, p)
 		before := r.State().Events
 		allocs := testing.AllocsPerRun(1000, func() { _, _ = r.Read(p) })

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
+
+	"github.com/evenkeel-dev/evenkeel/stream"
 )
 
 // random makes streams as the API could send them, in every way in which the
@@ -19,7 +21,9 @@ type random struct {
 type made struct {
 	bytes  string
 	blocks int
-	output int // tokens
+	kinds  map[string]int // blocks of each type
+	giants int            // events that are passed as they come
+	output int            // tokens
 	stop   string
 }
 
@@ -27,8 +31,11 @@ type made struct {
 func (r random) stream() made {
 	r.eol = []string{"\n", "\n", "\r\n", ""}[r.IntN(4)]
 	var b strings.Builder
-	m := made{output: r.IntN(5000), stop: []string{"end_turn", "max_tokens", "tool_use", "refusal", "pause_turn", "model_context_window_exceeded"}[r.IntN(6)]}
+	m := made{kinds: map[string]int{}, output: r.IntN(5000), stop: []string{"end_turn", "max_tokens", "tool_use", "refusal", "pause_turn", "model_context_window_exceeded"}[r.IntN(6)]}
 	say := func(data string) {
+		if len(data) > stream.MaxEvent {
+			m.giants++
+		}
 		b.WriteString(r.event(data))
 		b.WriteString(r.between())
 	}
@@ -41,6 +48,7 @@ func (r random) stream() made {
 	for range r.IntN(6) {
 		for _, events := range r.blocks(m.blocks) {
 			m.blocks++
+			m.kinds[kindOf(events[0])]++
 			say(events[0])
 			open = append(open, events[1:])
 			for len(open) > 0 && r.IntN(15) > 0 { // else the next begins before this one ends
@@ -69,7 +77,10 @@ func (r random) stream() made {
 // blocks returns the events of one block, or of two that belong together.
 func (r random) blocks(index int) [][]string {
 	id := fmt.Sprintf(`"id":"toolu_%d"`, r.IntN(1000))
-	switch r.IntN(11) {
+	if r.IntN(800) == 0 {
+		return r.giant(index)
+	}
+	switch r.IntN(15) {
 	case 0:
 		return r.block(index, `{"type":"thinking","thinking":"","signature":""}`, append(
 			r.deltas("thinking_delta", "thinking", r.text()), r.deltas("signature_delta", "signature", r.text()+"x")...))
@@ -81,10 +92,8 @@ func (r random) blocks(index int) [][]string {
 		input, _ := json.Marshal(`{"a":` + r.value(0) + `,"b":"` + r.text() + `"}`)
 		return r.block(index, `{"type":"tool_use",`+id+`,"name":"look","input":{}}`,
 			append(r.deltas("input_json_delta", "partial_json", ""), r.deltas("input_json_delta", "partial_json", string(input[1:len(input)-1]))...))
-	case 4:
-		call := r.block(index, `{"type":"server_tool_use",`+id+`,"name":"web_search","input":{}}`, r.deltas("input_json_delta", "partial_json", `{\"query\":\"keel\"}`))
-		return append(call, r.block(index+1, `{"type":"web_search_tool_result","tool_use_`+id[1:]+`,"content":[{"type":"web_search_result","url":"https://a.example","title":"`+
-			r.text()+`","encrypted_content":"`+r.word()+`","page_age":null}]}`, nil)...)
+	case 4, 8, 9:
+		return r.serverTool(index, id)
 	case 5:
 		var deltas []string
 		for range 1 + r.IntN(3) {
@@ -97,8 +106,73 @@ func (r random) blocks(index int) [][]string {
 		return r.block(index, `{"type":"fallback","from":{"model":"claude-opus-5-5"},"to":{"model":"claude-opus-4-5"}}`, nil)
 	case 7:
 		return r.block(index, `{"type":"novelty","value":`+r.value(0)+`}`, []string{`{"type":"novelty_delta","value":` + r.value(0) + `}`, `{"type":"novelty_delta"}`})
+	case 10:
+		return r.block(index, `{"type":"container_upload","file_id":"file_`+r.word()+`"}`, nil)
+	case 11:
+		return r.block(index, `{"type":"compaction","content":""}`, r.deltas("compaction_delta", "content", r.text()))
+	case 12:
+		return r.block(index, `{"type":"search_result","source":"https://a.example","title":"`+r.text()+`","content":[{"type":"text","text":"`+r.text()+`"}]}`, nil)
 	}
 	return r.block(index, `{"type":"text","text":""}`, r.deltas("text_delta", "text", r.text()))
+}
+
+// serverTools are tools that the API runs itself: the block that calls one, and
+// what its result is made of. Each $ is a text.
+var serverTools = []struct{ call, name, result, content string }{
+	{"server_tool_use", "web_search", "web_search_tool_result", `[{"type":"web_search_result","url":"https://a.example","title":"$","encrypted_content":"$","page_age":null}]`},
+	{"server_tool_use", "web_search", "web_search_tool_result", `{"type":"web_search_tool_result_error","error_code":"unavailable"}`},
+	{
+		"server_tool_use", "web_fetch", "web_fetch_tool_result", `{"type":"web_fetch_result","url":"https://a.example","retrieved_at":null,` +
+			`"content":{"type":"document","source":{"type":"text","media_type":"text/plain","data":"$"},"title":"$","citations":null}}`,
+	},
+	{"server_tool_use", "code_execution", "code_execution_tool_result", `{"type":"code_execution_result","stdout":"$","stderr":"$","return_code":1,"content":[{"type":"code_execution_output","file_id":"file_1"}]}`},
+	{"server_tool_use", "bash_code_execution", "bash_code_execution_tool_result", `{"type":"bash_code_execution_result","stdout":"$","stderr":"$","return_code":0,"content":[]}`},
+	{
+		"server_tool_use", "text_editor_code_execution", "text_editor_code_execution_tool_result",
+		`{"type":"text_editor_code_execution_view_result","file_type":"text","content":"$","num_lines":1,"start_line":1,"total_lines":1}`,
+	},
+	{
+		"server_tool_use", "text_editor_code_execution", "text_editor_code_execution_tool_result",
+		`{"type":"text_editor_code_execution_str_replace_result","lines":["$"],"old_start":1,"old_lines":1,"new_start":1,"new_lines":1}`,
+	},
+	{
+		"server_tool_use", "tool_search_tool_regex", "tool_search_tool_result",
+		`{"type":"tool_search_tool_search_result","tool_references":[{"type":"tool_reference","tool_name":"look"}]}`,
+	},
+	{"mcp_tool_use", "lookup", "mcp_tool_result", `[{"type":"text","text":"$"}]`},
+}
+
+// serverTool is a call of a tool that the API runs, and the result of it.
+func (r random) serverTool(index int, id string) [][]string {
+	t := serverTools[r.IntN(len(serverTools))]
+	more, ok := "", ""
+	if t.call == "mcp_tool_use" {
+		more, ok = `,"server_name":"ships"`, `,"is_error":false`
+	}
+	content := strings.Split(t.content, "$")
+	for i := range content[:len(content)-1] {
+		content[i] += r.text()
+	}
+	call := r.block(index, `{"type":"`+t.call+`",`+id+`,"name":"`+t.name+`","input":{}`+more+`}`, r.deltas("input_json_delta", "partial_json", `{\"query\":\"keel\"}`))
+	return append(call, r.block(index+1, `{"type":"`+t.result+`","tool_use_`+id[1:]+ok+`,"content":`+strings.Join(content, "")+`}`, nil)...)
+}
+
+// giant is a block with an event that is passed as it comes.
+func (r random) giant(index int) [][]string {
+	long := strings.Repeat(`at sea, \"keel\" \n `, stream.MaxEvent/15+r.IntN(1000))
+	if r.IntN(2) == 0 {
+		return r.block(index, `{"type":"web_search_tool_result","tool_use_id":"srvtoolu_1","content":[{"type":"web_search_result","url":"https://a.example","title":"a",`+
+			`"encrypted_content":"`+long+`","page_age":null}]}`, nil)
+	}
+	deltas := r.deltas("text_delta", "text", r.text())
+	return r.block(index, `{"type":"text","text":""}`, append(append(deltas, `{"type":"text_delta","text":"`+long+`"}`), deltas...))
+}
+
+// kindOf is the type of the block that an event starts.
+func kindOf(start string) string {
+	_, block, _ := strings.Cut(start, `"content_block":{"type":"`)
+	kind, _, _ := strings.Cut(block, `"`)
+	return kind
 }
 
 // block returns the events of one.

@@ -20,6 +20,7 @@ import (
 	"github.com/evenkeel-dev/evenkeel"
 	"github.com/evenkeel-dev/evenkeel/gateway"
 	"github.com/evenkeel-dev/evenkeel/observe"
+	"github.com/evenkeel-dev/evenkeel/stream"
 )
 
 // upstream answers with the stream that is in the context of the request, in
@@ -37,10 +38,14 @@ func (upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 	_ = r.Body.Close()
 	a := r.Context().Value(answerKey{}).(answer)
 	random := rand.New(rand.NewPCG(a.seed, 1))
+	pieces := []int{4, 100, 5000}
+	if len(a.stream) > stream.MaxEvent { // four bytes at a time would take as long as 300 others
+		pieces = []int{100, 5000, 200_000}
+	}
 	return &http.Response{
 		StatusCode: 200, ProtoMajor: 1, ProtoMinor: 1, ContentLength: -1, Request: r,
 		Header: http.Header{"Content-Type": {"text/event-stream"}, "Request-Id": {"req_1"}},
-		Body:   io.NopCloser(&chopped{random, a.stream, []int{4, 100, 5000}[random.IntN(3)]}),
+		Body:   io.NopCloser(&chopped{random, a.stream, pieces[random.IntN(len(pieces))]}),
 	}, nil
 }
 
@@ -140,14 +145,18 @@ func TestStreams_theSame(t *testing.T) {
 	fresh := uint64(time.Now().UnixNano())
 	t.Logf("%d streams, one in %d read by the SDK too; the seed of the second half is %d", count, sdkEvery, fresh)
 	r := newRig(t)
-	var bytes, blocks int
+	var bytes, blocks, giants int
+	kinds := map[string]int{}
 	for n := range uint64(count) {
 		seed := fresh
 		if n < count/2 {
 			seed = 1
 		}
 		m := random{Rand: rand.New(rand.NewPCG(seed, n))}.stream()
-		bytes, blocks = bytes+len(m.bytes), blocks+m.blocks
+		bytes, blocks, giants = bytes+len(m.bytes), blocks+m.blocks, giants+m.giants
+		for kind, n := range m.kinds {
+			kinds[kind] += n
+		}
 		ctx := context.WithValue(t.Context(), answerKey{}, answer{m.bytes, n})
 		if got := r.passes(ctx, t, n%8 == 0); got != m.bytes {
 			t.Fatalf("seed %d, stream %d: %d bytes became %d:\n%q\nwant\n%q", seed, n, len(m.bytes), len(got), got, m.bytes)
@@ -167,5 +176,8 @@ func TestStreams_theSame(t *testing.T) {
 			t.Fatalf("seed %d, stream %d: another message, %v:\n%s\nwant\n%s", seed, n, err, got.RawJSON(), want.RawJSON())
 		}
 	}
-	t.Logf("%d MB in %d blocks", bytes>>20, blocks)
+	t.Logf("%d MB in %d blocks, %d events of more than a MiB: %v", bytes>>20, blocks, giants, kinds)
+	if giants < 3 || len(kinds) < 18 {
+		t.Errorf("%d events were passed as they come, of %d kinds of blocks: what is made is not what is meant", giants, len(kinds))
+	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/evenkeel-dev/evenkeel"
 	"github.com/evenkeel-dev/evenkeel/gateway"
+	"github.com/evenkeel-dev/evenkeel/stream"
 )
 
 // script is a stream, event by event. Its first two and the ping between them
@@ -38,6 +39,15 @@ var script = []string{
 }
 
 const firstContent = 3
+
+// withGiant is the script with an event that is passed as it comes: half of it
+// is more than is held.
+func withGiant() []string {
+	const at = len("event: content_block_delta\ndata: ")
+	giant := script[firstContent][:at] + `{"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":"` +
+		strings.Repeat("long ", stream.MaxEvent/2) + "\"}}\n\n"
+	return slices.Insert(slices.Clone(script), len(script)-2, giant)
+}
 
 // lesson is a stream on its way: upstream sends a piece, and the next only
 // when the caller has what it must have by then.
@@ -70,11 +80,16 @@ func (l *lesson) wrong(format string, args ...any) {
 }
 
 // due is how many bytes the caller must have when n have been sent, and may
-// have at most: whole events, and none before content.
+// have at most: whole events, none before content, and of an event of more than
+// MaxEvent bytes all that has come.
 func (l *lesson) due(n int) (due int) {
 	for i, end := range l.ends {
-		if i >= firstContent && end <= n {
+		switch {
+		case i < firstContent:
+		case end <= n:
 			due = end
+		case n-l.ends[i-1] > stream.MaxEvent:
+			return n
 		}
 	}
 	return due
@@ -163,13 +178,13 @@ func served(t *testing.T, h http.Handler, http2 bool) (string, http.RoundTripper
 }
 
 // throughGateway puts a gateway in front of an upstream.
-func throughGateway(t *testing.T, upstream string, base http.RoundTripper) (string, http.RoundTripper) {
+func throughGateway(t *testing.T, upstream string, cfg evenkeel.Config) (string, http.RoundTripper) {
 	t.Helper()
 	u, err := url.Parse(upstream)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := gateway.New(gateway.Config{Transport: transport(t, evenkeel.Config{Base: base, MaxAttempts: 1}), Upstream: u})
+	g, err := gateway.New(gateway.Config{Transport: transport(t, cfg), Upstream: u})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,57 +206,62 @@ func throughGateway(t *testing.T, upstream string, base http.RoundTripper) (stri
 	return "http://" + listener.Addr().String(), client
 }
 
+// ways are those between a caller and upstream.
+var ways = map[string]func(*testing.T, *lesson, evenkeel.Config) (string, http.RoundTripper){
+	"library": func(t *testing.T, l *lesson, cfg evenkeel.Config) (string, http.RoundTripper) {
+		cfg.Base = l
+		return "http://api.test", transport(t, cfg)
+	},
+	"library, HTTP/1.1": func(t *testing.T, l *lesson, cfg evenkeel.Config) (at string, _ http.RoundTripper) {
+		at, cfg.Base = served(t, l, false)
+		return at, transport(t, cfg)
+	},
+	"library, HTTP/2": func(t *testing.T, l *lesson, cfg evenkeel.Config) (at string, _ http.RoundTripper) {
+		at, cfg.Base = served(t, l, true)
+		return at, transport(t, cfg)
+	},
+	// To its callers the gateway speaks HTTP/1.1 only.
+	"gateway, HTTP/1.1": func(t *testing.T, l *lesson, cfg evenkeel.Config) (at string, _ http.RoundTripper) {
+		at, cfg.Base = served(t, l, false)
+		return throughGateway(t, at, cfg)
+	},
+	"gateway, HTTP/2 upstream": func(t *testing.T, l *lesson, cfg evenkeel.Config) (at string, _ http.RoundTripper) {
+		at, cfg.Base = served(t, l, true)
+		return throughGateway(t, at, cfg)
+	},
+}
+
 // TestStreams_inLockStep: every event is in the caller's hands before the
-// next leaves upstream, and never half of one, however they are chopped.
-// From the first content on, that is: what comes before is held.
+// next leaves upstream, and never half of one, however they are chopped, and
+// whether the stream could be gone on with or not. From the first content on,
+// that is: what comes before is held. An event too large to be held is in the
+// caller's hands as far as it has left upstream.
 func TestStreams_inLockStep(t *testing.T) {
-	ways := map[string]func(*testing.T, *lesson) (string, http.RoundTripper){
-		"library": func(t *testing.T, l *lesson) (string, http.RoundTripper) {
-			return "http://api.test", transport(t, evenkeel.Config{Base: l, MaxAttempts: 1})
-		},
-		"library, HTTP/1.1": func(t *testing.T, l *lesson) (string, http.RoundTripper) {
-			at, base := served(t, l, false)
-			return at, transport(t, evenkeel.Config{Base: base, MaxAttempts: 1})
-		},
-		"library, HTTP/2": func(t *testing.T, l *lesson) (string, http.RoundTripper) {
-			at, base := served(t, l, true)
-			return at, transport(t, evenkeel.Config{Base: base, MaxAttempts: 1})
-		},
-		// To its callers the gateway speaks HTTP/1.1 only.
-		"gateway, HTTP/1.1": func(t *testing.T, l *lesson) (string, http.RoundTripper) {
-			at, base := served(t, l, false)
-			return throughGateway(t, at, base)
-		},
-		"gateway, HTTP/2 upstream": func(t *testing.T, l *lesson) (string, http.RoundTripper) {
-			at, base := served(t, l, true)
-			return throughGateway(t, at, base)
-		},
+	crlf := slices.Clone(script)
+	for i := range crlf {
+		crlf[i] = strings.ReplaceAll(crlf[i], "\n", "\r\n")
 	}
-	for _, crlf := range []bool{false, true} {
-		events := slices.Clone(script)
-		if crlf {
-			for i := range events {
-				events[i] = strings.ReplaceAll(events[i], "\n", "\r\n")
-			}
-		}
-		for how, cut := range choppings {
-			for way, open := range ways {
-				t.Run(fmt.Sprintf("%s/%s/crlf=%v", way, how, crlf), func(t *testing.T) {
-					t.Parallel()
-					l := newLesson(events, cut)
-					at, rt := open(t, l)
-					resp, err := rt.RoundTrip(request(t, at, streaming))
-					if err != nil {
-						t.Fatal(err)
-					}
-					l.take(resp.Body)
-					_ = resp.Body.Close()
-					select {
-					case what := <-l.fault:
-						t.Error(what)
-					default:
-					}
-				})
+	for kind, events := range map[string][]string{"LF": script, "CRLF": crlf, "with a giant": withGiant()} {
+		for _, resume := range []bool{false, true} {
+			for how, cut := range choppings {
+				for way, open := range ways {
+					t.Run(fmt.Sprintf("%s/%s/%s/resume=%v", way, kind, how, resume), func(t *testing.T) {
+						t.Parallel()
+						l := newLesson(events, cut)
+						at, rt := open(t, l, evenkeel.Config{MaxAttempts: 1, Stream: evenkeel.Stream{Resume: resume}})
+						resp, err := rt.RoundTrip(request(t, at, streaming))
+						if err != nil {
+							t.Fatal(err)
+						}
+						l.take(resp.Body)
+						_ = resp.Body.Close()
+						select {
+						case what := <-l.fault:
+							t.Error(what)
+						default:
+						}
+					})
+				}
 			}
 		}
 	}
@@ -277,6 +297,17 @@ var choppings = map[string]func(ends []int) []int{
 			cuts = append(cuts, end-1)
 		}
 		return cuts
+	},
+	"in pieces of 100,003 bytes": func(ends []int) (cuts []int) { // of the giant; other events come whole
+		from := 0
+		for _, end := range ends {
+			for at := from + 100_003; at < end; at += 100_003 {
+				cuts = append(cuts, at)
+			}
+			cuts = append(cuts, end)
+			from = end
+		}
+		return cuts[:len(cuts)-1]
 	},
 	"three at a time": func(ends []int) (cuts []int) {
 		for i := 2; i < len(ends)-1; i += 3 {

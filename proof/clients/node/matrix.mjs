@@ -1,6 +1,7 @@
 // @anthropic-ai/sdk, newest 1.x, reading streams that break: one JSON object
 // per line on stdin, {"url": …, "ask": …}; one per line on stdout with what the
-// SDK made of the answer. The Go test that asks has the fields.
+// SDK made of the answer. The Go test that asks has the fields. After a whole
+// answer it takes the next turn, which must be accepted.
 import { createInterface } from 'node:readline';
 import Anthropic from '@anthropic-ai/sdk';
 
@@ -16,6 +17,8 @@ for await (const line of createInterface({ input: process.stdin })) {
     seen.stop = message.stop_reason ?? '';
     const text = message.content.filter((b) => b.type === 'text').map((b) => b.text).join('');
     if (text !== seen.text) throw new Error(`deltas add up to ${seen.text.length} characters, the message has ${text.length}`);
+    const next = [{ role: 'assistant', content: message.content }, { role: 'user', content: 'And then?' }];
+    await client.messages.create({ ...params, messages: [...params.messages, ...next] });
   } catch (err) {
     seen.error = err.message;
     seen.type = err.type ?? err.name;
