@@ -40,7 +40,7 @@ var causes = []struct {
 	{"NOPERM", CauseAuth},
 	{"ERR AUTH", CauseAuth},
 	{"ERR The user executing the script can't run this command", CauseAuth}, // which one is in ACL LOG
-	{"ERR Protocol error: unauthenticated", CauseAuth}, // Redis bounds what it reads before AUTH
+	{"ERR Protocol error: unauthenticated", CauseAuth},                      // Redis bounds what it reads before AUTH
 	{"ERR invalid password", CauseAuth},
 	{"ERR Client sent AUTH", CauseAuth},
 	{"READONLY", CauseReadOnly},
