@@ -107,15 +107,20 @@ func (a *Admission) attempt(t call.Ticket) *attempt {
 	return a.attempts[t.ID]
 }
 
-// lessonTaught is the last that was told of a group.
+// lessonTaught is the last that was told of a group, and the levels that the
+// store made of it.
 type lessonTaught struct {
 	at     time.Time
 	limits [Tokens + 1]float64
+	levels [Tokens + 1]float64
+	heard  bool
 }
 
 // lessonEvery is how often answers tell the store what they show, of each group
 // and process: a level of a fifth of a second ago is as good, and each is a
-// round trip. Limits that have changed, and refusals, are told at once.
+// round trip. Limits that have changed, refusals, and what shows far more than
+// the store has made of the last are told at once: in a burst only those who came
+// last know that all of it has been seen.
 const lessonEvery = 200 * time.Millisecond
 
 // news says whether what an answer shows is worth telling.
@@ -133,9 +138,10 @@ func (a *Admission) news(now time.Time, t *attempt, views [][]View) bool {
 		for j, v := range views[i] {
 			next.limits[g.Buckets[j].Kind] = v.Limit
 		}
-		if known && now.Sub(last.at) < lessonEvery && next.limits == last.limits {
+		if known && now.Sub(last.at) < lessonEvery && next.limits == last.limits && !last.tooLow(g, views[i]) {
 			continue
 		}
+		next.levels, next.heard = last.levels, last.heard
 		if len(a.lessons) >= mostSeen {
 			clear(a.lessons)
 		}
@@ -143,6 +149,44 @@ func (a *Admission) news(now time.Time, t *attempt, views [][]View) bool {
 		worth = true
 	}
 	return worth
+}
+
+// tooLow says whether an answer shows more than is left by what the store has
+// made of the last: by more than a hundredth of what a minute allows.
+func (l *lessonTaught) tooLow(g Group, views []View) bool {
+	for j, v := range views {
+		if k := g.Buckets[j].Kind; l.heard && k != Output && v.Limit > 0 && v.Remaining > l.levels[k]+1+v.Limit/100 {
+			return true
+		}
+	}
+	return false
+}
+
+// taught remembers what the store has made of a lesson. Levels that have risen
+// by much are a reason to ask again for those who wait for them.
+func (a *Admission) taught(now time.Time, t *attempt, reply *Reply) {
+	risen := false
+	a.mu.Lock()
+	for i, g := range reply.Groups {
+		if i >= len(t.req.Groups) {
+			break
+		}
+		name := lessonName{t.req.Owner, t.req.Groups[i].Name}
+		last, known := a.lessons[name]
+		if !known {
+			continue
+		}
+		for _, b := range g.Buckets {
+			risen = risen || last.heard && b.Level > max(0, last.levels[b.Kind]+1+b.Limit/100)
+			last.levels[b.Kind] = b.Level
+		}
+		last.heard = true
+		a.lessons[name] = last
+	}
+	a.mu.Unlock()
+	if risen {
+		a.memory.RouseAll(now)
+	}
 }
 
 // Answered implements [call.Admission].
@@ -167,6 +211,7 @@ func (a *Admission) Answered(ctx context.Context, now time.Time, t call.Ticket, 
 		l := Lesson{Refused: refused, Age: time.Since(began), Views: views}
 		if reply, err := a.store.Learn(ctx, at.id, l); err == nil && reply.Known {
 			a.note(time.Now(), at, &reply, false)
+			a.taught(time.Now(), at, &reply)
 		}
 	})
 }

@@ -23,7 +23,11 @@ func benchRequest(owner string) *Request {
 }
 
 func benchServer(b *testing.B) (*servertest.Server, redis.UniversalClient) {
-	s := servertest.Single(b, servertest.Redis)
+	return benchServerOf(b, servertest.Redis)
+}
+
+func benchServerOf(b *testing.B, kind servertest.Kind) (*servertest.Server, redis.UniversalClient) {
+	s := servertest.Single(b, kind)
 	c := redis.NewUniversalClient(&redis.UniversalOptions{Addrs: []string{s.Addr}, Protocol: 2, DisableIdentity: true, PoolSize: 64})
 	b.Cleanup(func() { _ = c.Close() })
 	return s, c
@@ -90,7 +94,13 @@ func BenchmarkAcquire(b *testing.B) {
 // it has used the processor for, less that of a PING, which is what any
 // connection costs; and how long each has held up all others, by its own books.
 func BenchmarkCPU(b *testing.B) {
-	s, c := benchServer(b)
+	for _, kind := range servertest.Kinds() {
+		b.Run(string(kind), func(b *testing.B) { benchCPU(b, kind) })
+	}
+}
+
+func benchCPU(b *testing.B, kind servertest.Kind) {
+	s, c := benchServerOf(b, kind)
 	ctx := context.Background()
 	engine := newScripted(c, Policy{}.filled(), keyspace{"bench"})
 	for i := range 100 {

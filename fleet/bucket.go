@@ -18,7 +18,7 @@ const (
 	step      = 60 * second   // a clock that is behind by more was set back, and is believed
 	early     = 5 * second    // an attempt that has been in flight for so long counts as good
 	answering = 10 * second   // how recently an upstream must have answered not to be blamed
-	fresh     = 2 * second    // the longest flight of which it hardly matters when an answer speaks of
+	transit   = second / 4    // how long an attempt may have been on its way to where it is counted
 	wariness  = 60 * second   // how long others are reckoned with
 	pauseMost = 3600 * second // the longest pause one answer can ask of all
 	glance    = second        // how long a held call waits where nothing is due

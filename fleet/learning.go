@@ -26,25 +26,27 @@ func (m *memory) learn(_ context.Context, now float64, t *lesson) (Reply, error)
 	}
 	for i, g := range s.groups {
 		window := min(max(s.now-g.raised, 0), depth*second) / second
-		raised := false
+		used := -1.0
 		if g.born == 0 {
 			g.born = s.now
 		}
 		for j, w := range t.Groups[i].Buckets {
-			raised = s.teach(t, r, i, j, g, g.buckets[w.Kind], window) || raised
+			used = max(used, s.teach(t, r, i, j, g, g.buckets[w.Kind], window))
 		}
 		if i == 0 && t.Lesson.Pause > 0 {
 			g.paused = max(g.pause(s.now), s.now+min(micros(t.Lesson.Pause), pauseMost))
 		}
-		if raised {
-			g.raised = s.now
+		if used >= 0 {
+			g.raised = s.now - (window-used)*second
 		}
 	}
 	return s.reply(Reply{Known: r != nil}), nil
 }
 
-// teach lets a bucket learn, and says whether anything was raised.
-func (s *sight) teach(t *lesson, r *reservation, i, j int, g *group, b *bucket, window float64) (raised bool) {
+// teach lets a bucket learn, and says how much of the window a raise has used;
+// less than 0 if nothing was raised.
+func (s *sight) teach(t *lesson, r *reservation, i, j int, g *group, b *bucket, window float64) (used float64) {
+	used = -1
 	h, ours := holding{before: b.charged}, r != nil && !r.foreign && g.born <= r.start
 	if ours {
 		h = r.held[i][j]
@@ -63,20 +65,20 @@ func (s *sight) teach(t *lesson, r *reservation, i, j int, g *group, b *bucket, 
 		r.held[i][j].n = v.Actual
 	}
 	if v.Limit <= 0 {
-		return false
+		return used
 	}
 	first, mirrored := b.limit == 0, b.cap == 0 || v.Limit <= b.cap
 	switch {
 	case first || v.Limit <= b.limit:
 		b.limit = v.Limit
 	case window >= 1:
-		b.limit, raised = min(v.Limit, 2*b.limit), true
+		b.limit, used = min(v.Limit, 2*b.limit), window
 	}
 	if v.High > 0 {
 		if first {
-			b.depth = max(v.Low, 0.5)
+			b.depth = arriving(v.Low)
 		} else {
-			b.depth = min(max(b.depth, v.Low), max(v.High, 0.5))
+			b.depth = min(max(b.depth, arriving(v.Low)), arriving(v.High))
 		}
 		b.depth = min(b.depth, depthMost)
 	}
@@ -84,7 +86,7 @@ func (s *sight) teach(t *lesson, r *reservation, i, j int, g *group, b *bucket, 
 	if ours {
 		flight = max(0, s.now-micros(t.Age)-r.start)
 	}
-	low, high, up := s.bounds(t, v, g, b, h, ours, flight)
+	low, high := s.bounds(t, v, g, b, h, ours, flight)
 	seen := s.now - micros(t.Age)
 	if v.Early && b.kind != Output && r != nil {
 		seen = r.start
@@ -101,24 +103,28 @@ func (s *sight) teach(t *lesson, r *reservation, i, j int, g *group, b *bucket, 
 			g.wary = max(g.wary, s.now+wariness)
 		}
 		b.level, b.seen = low, seen
-	case b.level < up && ours:
-		if up = min(up, b.level+b.rate()*window); up > b.level {
-			b.level, b.seen, raised = up, seen, true
+	case b.level < low && ours:
+		if up := min(low, b.level+b.rate()*window); up > b.level {
+			used = max(used, (up-b.level)/b.rate())
+			b.level, b.seen = up, seen
 		}
 	}
 	b.level = min(b.level, b.size())
-	return raised
+	return used
 }
 
-// bounds tells by what an answer showed to what a level is cut, what it is at
-// most, and to what it may be raised. What is shown is true of a moment in the
-// past, and is rounded to a thousand where tokens are counted.
+// arriving is how many seconds of rate may be let go at once of a bucket that
+// holds so many when it is full: it does not refill until they have come.
+func arriving(seconds float64) float64 { return max(seconds-transit/second, seconds/2, 0.5) }
+
+// bounds is between what the level must be, by what an answer showed. It is
+// true of a moment in the past, and is rounded to a thousand where tokens are
+// counted.
 //
 // If the moment was when the attempt was let in, more has been charged since; if
-// it was when the answer was sent, nearly all of that has been seen. While that
-// is not known a cut believes the later, for what comes next shows if that was
-// too much, and a raise believes both. Of a long flight all believe both.
-func (s *sight) bounds(t *lesson, v View, g *group, b *bucket, h holding, ours bool, flight float64) (low, high, up float64) {
+// it was when the answer was sent, all of that has been seen but what was on its
+// way. While that is not known both hold.
+func (s *sight) bounds(t *lesson, v View, g *group, b *bucket, h holding, ours bool, flight float64) (low, high float64) {
 	off, below := 1.0, 0.0
 	if b.kind != Requests {
 		off = min(500, b.size()/20)
@@ -132,25 +138,21 @@ func (s *sight) bounds(t *lesson, v View, g *group, b *bucket, h holding, ours b
 	refilled := b.rate() * age / second
 	high = v.Remaining + off + refilled
 	if b.kind == Output {
-		low = min(v.Remaining-below+refilled-g.pace*age/second-since, b.size())
-		return low, high, low
+		return min(v.Remaining-below+refilled-g.pace*age/second-since, b.size()), high
 	}
 	early := min(v.Remaining+b.rate()*(age+flight)/second, b.size()) - below - since
 	late := v.Remaining - below + refilled
-	if flight+age > 0 {
-		late -= since * age / (flight + age)
+	if since > 0 {
+		late -= since * min(1, (age+transit)/(flight+age))
 	}
 	late = min(late, b.size())
-	both := min(early, late)
 	switch {
 	case v.Early:
-		return early, early + below + off, early
+		return early, early + below + off
 	case v.Late:
-		return late, high, late
-	case flight > fresh:
-		return both, high, both
+		return late, high
 	}
-	return late, high, both
+	return min(early, late), high
 }
 
 func (m *memory) look(_ context.Context, now float64, t *glimpse) (Reply, error) {

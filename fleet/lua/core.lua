@@ -25,7 +25,7 @@ local KINDS = {requests = 1, input = 2, output = 3, tokens = 4}
 local OUTPUT = 3
 local DEPTH = 10         -- seconds of rate that a bucket holds until headers show more
 local EARLY = 5000000    -- an attempt that has been in flight for so long counts as good
-local FRESH = 2000000    -- the longest flight of which it hardly matters when an answer speaks of
+local TRANSIT = 250000   -- how long an attempt may have been on its way to where it is counted
 local WARY = 60000000    -- how long others are reckoned with
 local PAUSE = 3600000000 -- the longest pause one answer can ask of all
 local FORGET = 86400000  -- ms; state that nobody has used for so long is forgotten

@@ -1,6 +1,7 @@
 -- learn: what the headers of an answer showed, and what it has cost so far.
 -- Cuts hold at once. Raises are bounded: a limit at most doubles a second, and
--- levels rise by no more than refills in the time since the last raise.
+-- levels rise by no more than refills in the time that no raise has used yet,
+-- ten seconds at most.
 --
 -- ARGV: now, id, refused, age, pause, groups; of each group its buckets; of
 -- each bucket kind, limit (0 is not shown), remaining, low, high, when (1 is
@@ -29,11 +30,14 @@ for v in string.gmatch(call('GET', KEYS[4]) or '', '%S+') do record[#record + 1]
 local known = #record > 0
 local start = known and tonumber(record[1]) or now
 
--- bounds tells by what was shown to what the level is cut, what it is at most,
--- and to what it may be raised. It speaks of when the attempt was let in, since
--- when more was charged, or of when the answer was sent, which has seen nearly
--- all of that. While that is not known a cut believes the later, for what comes
--- next shows if that was too much, and a raise both; of a long flight all do.
+-- arriving is how many seconds of rate may be let go at once of a bucket that
+-- holds so many: it does not refill until they have come.
+local function arriving(seconds) return max(seconds - TRANSIT / 1e6, seconds / 2, 0.5) end
+
+-- bounds is between what the level must be, by what was shown. That speaks of
+-- when the attempt was let in, since when more was charged, or of when the answer
+-- was sent, which has seen all of that but what was on its way. While that is not
+-- known both hold.
 local function bounds(g, b, v, since, flight)
 	local off, below = 1, 0
 	if b.kind ~= 1 then
@@ -42,24 +46,20 @@ local function bounds(g, b, v, since, flight)
 	end
 	local refilled = b.rate * age / 1e6
 	local high = v.remaining + off + refilled
-	if b.kind == OUTPUT then
-		local low = min(v.remaining - below + refilled - g.pace * age / 1e6 - since, b.size)
-		return low, high, low
-	end
+	if b.kind == OUTPUT then return min(v.remaining - below + refilled - g.pace * age / 1e6 - since, b.size), high end
 	local early = min(v.remaining + b.rate * (age + flight) / 1e6, b.size) - below - since
-	if v.when == '1' then return early, early + below + off, early end
+	if v.when == '1' then return early, early + below + off end
 	local late = v.remaining - below + refilled
-	if flight + age > 0 then late = late - since * age / (flight + age) end
+	if since > 0 then late = late - since * min(1, (age + TRANSIT) / (flight + age)) end
 	late = min(late, b.size)
-	if v.when == '2' then return late, high, late end
-	if flight > FRESH then return min(early, late), high, min(early, late) end
-	return late, high, min(early, late)
+	if v.when == '2' then return late, high end
+	return min(early, late), high
 end
 
 local at = 7
 for i, g in ipairs(groups) do
 	local window = min(max(now - g.raised, 0), DEPTH * 1000000) / 1e6
-	local raised = false
+	local raised, spent = false, 0
 	if g.born == 0 then g.born, g.new, g.dirty = now, true, true end
 	refill(g)
 	for j = 1, g.n do
@@ -82,10 +82,12 @@ for i, g in ipairs(groups) do
 			if first or v.limit <= b.limit then
 				b.limit = v.limit
 			elseif window >= 1 then
-				b.limit, raised = min(v.limit, 2 * b.limit), true
+				b.limit, raised, spent = min(v.limit, 2 * b.limit), true, window
 			end
 			if v.high > 0 then
-				if first then b.depth = max(v.low, 0.5) else b.depth = min(max(b.depth, v.low), max(v.high, 0.5)) end
+				-- What is on its way while a bucket is full finds no more when it comes.
+				local least, most = arriving(v.low), arriving(v.high)
+				if first then b.depth = least else b.depth = min(max(b.depth, least), most) end
 				b.depth = min(b.depth, 60)
 			end
 			g.limits = false
@@ -93,7 +95,7 @@ for i, g in ipairs(groups) do
 			local since = max(0, charged - before)
 			if ours and not refused and (b.kind ~= OUTPUT or pace == 0) then since = max(0, since - held) end
 			local flight = ours and max(0, now - age - start) or 0
-			local low, high, up = bounds(g, b, v, since, flight)
+			local low, high = bounds(g, b, v, since, flight)
 			local seen = max(b.seen, v.when == '1' and known and b.kind ~= OUTPUT and start or now - age)
 			if not mirrored then
 				b.level = min(b.level, high)
@@ -104,15 +106,18 @@ for i, g in ipairs(groups) do
 				-- known whose that is.
 				if b.level - high > 0.01 * b.least and now - g.born > WARY then g.wary, g.dirty = max(g.wary, now + WARY), true end
 				b.level, b.seen = low, seen
-			elseif b.level < up and ours then
-				up = min(up, b.level + b.rate * window)
-				if up > b.level then b.level, b.seen, raised = up, seen, true end
+			elseif b.level < low and ours then
+				local up = min(low, b.level + b.rate * window)
+				if up > b.level then
+					spent = max(spent, (up - b.level) / b.rate)
+					b.level, b.seen, raised = up, seen, true
+				end
 			end
 			b.level = min(b.level, b.size)
 		end
 	end
 	if i == 1 and pause > 0 then g.paused, g.dirty = max(paused(g), now + min(pause, PAUSE)), true end
-	if raised then g.raised, g.dirty = now, true end
+	if raised then g.raised, g.dirty = now - (window - spent) * 1e6, true end
 end
 if known then call('SET', KEYS[4], table.concat(record, ' '), 'PX', KEEP_MS) end
 for _, g in ipairs(groups) do save(g, g.new) end

@@ -8,10 +8,10 @@ import "time"
 // spent finding out what the limit is.
 const (
 	brimFor     = 15 * time.Second
-	brimKnown   = 5 * time.Second // by then the limit is known
+	brimKnown   = time.Duration(0)
 	brimUsed    = 0.80
 	brimRefused = 0.05
-	brimJain    = 0.80 // what has gathered while the level was learned goes to whoever asks first
+	brimJain    = 0.85
 
 	settled  = 4 * time.Second
 	goneFor  = 6 * time.Second
