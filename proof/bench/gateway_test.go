@@ -162,7 +162,7 @@ func newGateway(u *url.URL) (*served, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := gateway.New(gateway.Config{Transport: tr, Upstream: u, Drain: gateway.Drain{Grace: -1}})
+	g, err := gateway.New(gateway.Config{Transport: tr, Upstream: u, Drain: gateway.Drain{Grace: 5 * time.Second}}) // thousands that hang up at once are noticed one by one
 	if err != nil {
 		return nil, err
 	}
