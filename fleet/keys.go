@@ -1,6 +1,11 @@
 package fleet
 
-import "strings"
+import (
+	"crypto/rand"
+	"strconv"
+	"strings"
+	"time"
+)
 
 // version is that of what is stored. Processes of different versions share
 // nothing, and disturb each other in nothing.
@@ -21,11 +26,30 @@ func (k keyspace) salt() string    { return k.prefix + ":" + version + ":salt" }
 // who is where the organisation of a credential is noted.
 func (k keyspace) who(hash string) string { return k.tag(hash) + "who" }
 
-// of lists the keys of a request, in the scripts' order.
-func (k keyspace) of(r *Request, id ID) []string {
+// held is where the reservations that were made in the same hour are noted:
+// all of them expire together.
+func (k keyspace) held(r *Request, id ID) string {
+	hour, _, ok := strings.Cut(string(id), ".")
+	if !ok {
+		hour = "0"
+	}
+	return k.tag(r.Owner) + "held:" + hour
+}
+
+// newID is one of a reservation that is made now, by this process's clock.
+func newID(now time.Time) ID {
+	return ID(strconv.FormatInt(now.Unix()/3600, 10) + "." + rand.Text()[:16])
+}
+
+// charge is where it is noted that a bill was paid.
+func (k keyspace) charge(r *Request, id ID) string { return k.tag(r.Owner) + "charge:" + string(id) }
+
+// of lists the keys of a request, in the scripts' order. The fourth is that of
+// reservations, or of a bill.
+func (k keyspace) of(r *Request, fourth string) []string {
 	tag, lane := k.tag(r.Owner), clean(r.Lane)
 	keys := make([]string, 0, 5+2*len(r.Groups))
-	keys = append(keys, tag+"live", tag+"lane:"+lane, tag+"fly:"+lane, tag+"res:"+string(id))
+	keys = append(keys, tag+"live", tag+"lane:"+lane, tag+"fly:"+lane, fourth)
 	for _, g := range r.Groups {
 		name := clean(g.Name)
 		keys = append(keys, tag+"group:"+name, tag+"flow:"+name)

@@ -16,7 +16,7 @@ import (
 // on scripts.
 func engines(t *testing.T, test func(t *testing.T, e func(policy) engine)) {
 	t.Run("memory", func(t *testing.T) {
-		test(t, func(p policy) engine { return newMemory(p) })
+		test(t, func(p policy) engine { return asking{newMemory(p)} })
 	})
 	t.Run("miniredis", func(t *testing.T) {
 		place := inMiniredis(t)

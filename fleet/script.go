@@ -3,7 +3,9 @@ package fleet
 import (
 	"context"
 	_ "embed" // the scripts
+	"encoding/binary"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -85,7 +87,7 @@ func (t template) with(constants map[string]string) *redis.Script {
 }
 
 // names are those that the scripts have for the policy.
-const names = `\b(CHANNEL|OFF|RATE|WINDOW|LEAST|OPEN|EVERY|PROBES|LEASE|RAMP|BUDGET|FLOOR|HEADROOM|KEEP_MS)\b`
+const names = `\b(CHANNEL|OFF|RATE|WINDOW|LEAST|OPEN|EVERY|PROBES|LEASE|RAMP|BUDGET|FLOOR|HEADROOM|KEEP)\b`
 
 // constants is the policy as it is written into the scripts: it is the same for
 // all of a fleet. Sent each time it would cost more than anything else that is
@@ -95,7 +97,7 @@ func (p *policy) constants(channel string) map[string]string {
 	return map[string]string{
 		"CHANNEL": "'" + channel + "'", "OFF": strconv.FormatBool(p.off), "RATE": n(p.rate), "WINDOW": n(p.window), "LEAST": n(p.least),
 		"OPEN": n(p.open), "EVERY": n(p.every), "PROBES": n(p.probes), "LEASE": n(p.lease), "RAMP": n(p.ramp), "BUDGET": n(p.budget),
-		"FLOOR": n(p.floor), "HEADROOM": n(p.headroom), "KEEP_MS": "'" + n(p.keepReservations/1000) + "'",
+		"FLOOR": n(p.floor), "HEADROOM": n(p.headroom), "KEEP": n(p.keepReservations),
 	}
 }
 
@@ -115,7 +117,7 @@ type args []any
 
 func (a *args) num(v ...float64) {
 	for _, x := range v {
-		*a = append(*a, strconv.FormatFloat(x, 'f', -1, 64)) // no exponent: not every Lua reads one
+		*a = append(*a, x) // is sent without an exponent, which not every Lua reads
 	}
 }
 
@@ -147,6 +149,33 @@ func flags(v ...bool) string {
 	return string(b)
 }
 
+// words are numbers in one argument, without exponents.
+func words(v ...float64) string {
+	s := make([]byte, 0, 64)
+	for i, x := range v {
+		if i > 0 {
+			s = append(s, ' ')
+		}
+		s = strconv.AppendFloat(s, x, 'f', -1, 64)
+	}
+	return string(s)
+}
+
+// holds is what a reservation holds of every bucket: cost, and pace.
+func holds(groups []Group) string {
+	all := make([]float64, 0, 16)
+	for i := range groups {
+		for _, b := range groups[i].Buckets {
+			pace := 0.0
+			if b.Kind == Output {
+				pace = groups[i].Pace
+			}
+			all = append(all, b.Cost, pace)
+		}
+	}
+	return words(all...)
+}
+
 // kinds spells what a group's buckets are, and their configured limits, as it is
 // stored: it is compared whole.
 func kinds(buckets []Bucket) string {
@@ -170,10 +199,22 @@ func (a *args) now(now float64) {
 }
 
 func (s *scripted) acquire(ctx context.Context, now float64, a *acquisition) (Reply, error) {
+	r, err := s.run(ctx, s.acquiring, append(s.keys.of(a.Request, s.keys.held(a.Request, a.id)), s.keys.line(a.Request)), acquireArgs(now, a))
+	if r.Known && r.Reason == Granted {
+		r.ID, r.Known = a.id, false
+	}
+	return r, err
+}
+
+func acquireArgs(now float64, a *acquisition) args {
 	v := make(args, 0, 32)
 	v.now(now)
-	v.str(string(a.id), a.instance, flags(a.touch, a.hints != nil, !a.NoProbe, a.Waited, a.Placed, a.Paid)+a.Class.digit())
-	v.num(micros(a.Horizon), a.Random, float64(a.Price), float64(a.Purse)+1, a.income(), float64(len(a.Groups)))
+	plain := !a.touch && a.hints == nil && a.Price == 0
+	v.str(string(a.id), a.instance, flags(plain, a.touch, a.hints != nil, !a.NoProbe, a.Waited, a.Placed, a.Paid)+a.Class.digit())
+	v.str(words(micros(a.Horizon), a.Random, float64(a.Price), float64(a.Purse)+1))
+	v.num(a.income())
+	v.str(holds(a.Groups))
+	v.num(float64(len(a.Groups)))
 	for i, g := range a.Groups {
 		v.num(g.Pace, float64(len(g.Buckets)))
 		v.str(kinds(g.Buckets))
@@ -192,11 +233,7 @@ func (s *scripted) acquire(ctx context.Context, now float64, a *acquisition) (Re
 			}
 		}
 	}
-	r, err := s.run(ctx, s.acquiring, append(s.keys.of(a.Request, a.id), s.keys.line(a.Request)), v)
-	if r.Known && r.Reason == Granted {
-		r.ID, r.Known = a.id, false
-	}
-	return r, err
+	return v
 }
 
 func (s *scripted) settle(ctx context.Context, now float64, t *settlement) (Reply, error) {
@@ -219,7 +256,7 @@ func (s *scripted) settle(ctx context.Context, now float64, t *settlement) (Repl
 			}
 		}
 	}
-	keys := s.keys.of(t.req, t.id)
+	keys := s.keys.of(t.req, s.keys.held(t.req, t.id))
 	if t.flow != "" {
 		v.str(t.flow)
 		keys = append(keys, s.keys.line(t.req))
@@ -245,7 +282,7 @@ func (s *scripted) learn(ctx context.Context, now float64, t *lesson) (Reply, er
 			}
 		}
 	}
-	return s.run(ctx, s.learning, s.keys.of(t.Request, t.id), v)
+	return s.run(ctx, s.learning, s.keys.of(t.Request, s.keys.held(t.Request, t.id)), v)
 }
 
 func (s *scripted) look(ctx context.Context, now float64, t *glimpse) (Reply, error) {
@@ -265,7 +302,7 @@ func (s *scripted) look(ctx context.Context, now float64, t *glimpse) (Reply, er
 			v.num(float64(b.Kind), e.used, e.left, e.rate, e.ran)
 		}
 	}
-	return s.run(ctx, s.looking, s.keys.of(t.Request, "charge:"+id), v)
+	return s.run(ctx, s.looking, s.keys.of(t.Request, s.keys.charge(t.Request, id)), v)
 }
 
 // run asks once. A script that the server has forgotten, after a restart, a
@@ -300,7 +337,33 @@ func (f *fields) num() float64 {
 	return n
 }
 
-// buckets reads kinds, levels and limits of a group.
+// numbers reads n of them: packed, as servers store them, or as words.
+func (f *fields) numbers(n int) []float64 {
+	all := make([]float64, n)
+	form, rest, _ := strings.Cut(f.rest, " ")
+	switch {
+	case len(f.rest) > 8*n && f.rest[0] == 'd':
+		for i := range all {
+			all[i] = math.Float64frombits(binary.LittleEndian.Uint64([]byte(f.rest[1+8*i : 9+8*i])))
+			f.bad = f.bad || math.IsNaN(all[i]) || math.IsInf(all[i], 0)
+		}
+		var sep string
+		sep, f.rest = f.rest[1+8*n:], ""
+		if sep != "" {
+			f.rest, f.bad = sep[1:], f.bad || sep[0] != ' '
+		}
+	case form == "t":
+		f.rest = rest
+		for i := range all {
+			all[i] = f.num()
+		}
+	default:
+		f.bad = true
+	}
+	return all
+}
+
+// buckets reads kinds and numbers of a group.
 func (f *fields) buckets(n int) []BucketState {
 	all := make([]BucketState, n)
 	for i := range all {
@@ -310,18 +373,10 @@ func (f *fields) buckets(n int) []BucketState {
 		all[i].Kind, all[i].Cap = k, n
 		f.bad = f.bad || !ok || err != nil
 	}
-	f.word() // when that was: now
-	f.word() // output a second,
-	f.word() // to come,
-	f.word() // and when the next of it ends
+	v := f.numbers(4 + 6*n) // of time, and output a second, to come, and when the next of it ends, and the buckets
 	for i := range all {
-		all[i].Level = f.num()
-		f.word() // what was charged, ever
-	}
-	for i := range all {
-		f.word() // what is in force
-		all[i].Depth, all[i].Limit = f.num(), f.num()
-		f.word() // what an answer has seen
+		b := v[4+6*i:] // level, charged, what is in force, its seconds, what headers show, when that was
+		all[i].Level, all[i].Depth, all[i].Limit = b[0], b[3], b[4]
 	}
 	return all
 }

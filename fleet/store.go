@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"crypto/rand"
 	"sync"
 	"time"
 
@@ -108,7 +107,7 @@ func (s *Store) since(now time.Time) float64 { return micros(now.Sub(s.begun)) }
 // caller's own: ctx has ended.
 func (s *Store) Acquire(ctx context.Context, r Request) (Reply, error) {
 	now := time.Now()
-	id := ID(rand.Text()[:16])
+	id := newID(now)
 	m, ask := s.remember(now, &r)
 	if !ask {
 		return s.acquireAlone(ctx, now, m, &r, id)
@@ -406,8 +405,8 @@ func (s *Store) remember(now time.Time, r *Request) (m *memo, ask bool) {
 func (s *Store) touch(now time.Time, m *memo) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now.Sub(m.touched) < beatEvery*time.Microsecond {
-		return false
+	if now.Sub(m.touched) < beatEvery*time.Microsecond && now.Unix()/3600 == m.touched.Unix()/3600 {
+		return false // its reservations have had a place since it last did
 	}
 	m.touched = now
 	return true

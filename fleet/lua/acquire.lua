@@ -1,18 +1,22 @@
 -- acquire: everything an attempt needs, or nothing and the wait.
 --
--- ARGV: now, id, instance, flags, horizon, random, price, purse, income,
--- groups; of each group pace, buckets, their kinds and caps, which of them is
--- output; of each bucket cost, keep, and if hinted limit, depth, level. The flags are touch, hinted, may probe,
--- waited, placed, paid; and the class.
+-- ARGV: now, id, instance, flags, rest, income, what is held, groups; of each
+-- group pace, buckets, their kinds and caps, which of them is output; of each
+-- bucket cost, keep, and if hinted limit, depth, level. The flags are plain,
+-- touch, hinted, may probe, waited, placed, paid; and the class. The rest is
+-- horizon, random, price, purse, in one word for the fast way's sake. What is
+-- held is cost and pace of every bucket, as the reservation notes it.
 
 local id, instance = A[2], A[3]
 local function flag(i) return string.byte(A[4], i) == 49 end
-local touch, hinted, may_probe, waited, placed, paid = flag(1), flag(2), flag(3), flag(4), flag(5), flag(6)
-local price, scoped, income = tonumber(A[7]), A[8] == '2', A[9]
+local touch, hinted, may_probe, waited, placed, paid = flag(2), flag(3), flag(4), flag(5), flag(6), flag(7)
+local horizon, random, price, purse_of = match(A[5], '(%S+) (%S+) (%S+) (%S+)')
+horizon, random, price = tonumber(horizon), tonumber(random), tonumber(price)
+local scoped, income = purse_of == '2', A[6]
 
 local groups, pace = {}, {}
-ai = 11
-for i = 1, tonumber(A[10]) do
+ai = 9
+for i = 1, tonumber(A[8]) do
 	local n, kinds, caps, first, j = tonumber(A[ai + 1]), {}, {}, ai + 4, 0
 	pace[i] = tonumber(A[ai])
 	for name, cap in string.gmatch(A[ai + 2], '(%a+):([^ ]+)') do
@@ -68,7 +72,7 @@ if L.state ~= 'closed' or (price > 0 and not paid) then forget_ripe = results() 
 local function refuse(reason, wait, g, k)
 	if forget_ripe then forget_ripe() end
 	save_lane(touch)
-	if touch then beat(instance) end
+	if touch then beat(instance, KEYS[4]) end
 	for _, o in ipairs(groups) do
 		if o.new then save(o, touch) end
 	end
@@ -98,7 +102,7 @@ elseif L.state ~= 'closed' then
 	end
 	probe = true
 elseif ramping() and not placed then
-	local t, r, pass = now - L.ramp, tonumber(A[6]), false
+	local t, r, pass = now - L.ramp, random, false
 	if not waited then
 		local f = 0.25 + 0.75 * t / RAMP
 		if r < f then pass = true else r = (r - f) / (1 - f) end
@@ -159,10 +163,10 @@ end
 
 -- The line. Who is not the first in it is granted what leaves enough for all
 -- before it, and never books: one that may not book would never come to its turn.
-local horizon, place, till, rest = tonumber(A[5]), false, 0, 0
+local place, till, rest = false, 0, 0
 if share > 0 then till = tonumber(call('HMGET', scope.key, 'line')[1] or '0') end
 if share > 0 and (short > 0 or till > now) then
-	place = stand(CLASSES[string.byte(A[4], 7)] .. instance, till)
+	place = stand(CLASSES[string.byte(A[4], 8)] .. instance, till)
 	if place.ahead and place.sum - spare > 1e-7 then rest = ceil((place.sum - spare) * 1e6) end
 end
 if rest > 0 or longest > horizon then
@@ -181,23 +185,22 @@ end
 -- Granted. From here on everything is written.
 local lease, epoch = '0', fmt('%d', L.epoch)
 if probe then lease = fmt('%d', L.lease + 1) end
-local record, n = {NOW, epoch, lease, price, scoped and '2' or '1', income, '0',
-	false, false, false, false, false, false, false, false, false}, 7
-for i, g in ipairs(groups) do
+local befores, n = {}, 0 -- what was charged so far
+for _, g in ipairs(groups) do
 	for j = 1, g.n do
-		local b = g[j]
-		record[n + 1], record[n + 2], record[n + 3] = b.cost_text, b.charged, b.kind == OUTPUT and pace[i] or 0
-		n = n + 3
+		n = n + 1
+		befores[n] = g[j].charged
 	end
 end
+local record = table.concat({NOW, epoch, lease, price, purse_of, income, '0', A[7]}, ' ') .. '|' .. pack(befores, n)
 local early = income
 if scoped and price > 0 then early = '0' end
 early = id .. ' ' .. epoch .. ' ' .. lease .. ' ' .. early
 local took_off = call('ZADD', KEYS[3], 'NX', NOW, early) == 1
 -- NX: should a client send this twice, it is charged once.
-if not call('SET', KEYS[4], table.concat(record, ' ', 1, n), 'NX', 'PX', KEEP_MS) then
+if call('HSETNX', KEYS[4], id, record) == 0 then
 	if took_off then call('ZREM', KEYS[3], early) end
-	return answer(1, 'again', 0, 0, 0, match(call('GET', KEYS[4]), '%S+ %S+ (%S+)'))
+	return answer(1, 'again', 0, 0, 0, match(call('HGET', KEYS[4], id), '%S+ %S+ (%S+)'))
 end
 if probe then
 	L.lease = L.lease + 1
@@ -226,7 +229,7 @@ for i, g in ipairs(groups) do
 				g.more, g.tokens = pace[i], cost
 			end
 		elseif cost ~= 0 then
-			b.charged = real(tonumber(b.charged) + cost)
+			b.charged = b.charged + cost
 			if b.rate > 0 then b.level = b.level - cost end
 		end
 	end
@@ -234,5 +237,5 @@ for i, g in ipairs(groups) do
 end
 if forget_ripe then forget_ripe() end
 save_lane(touch)
-if touch then beat(instance) end
+if touch then beat(instance, KEYS[4]) end
 return answer(1, 'granted', longest, at_group, at_kind, lease)

@@ -1,14 +1,17 @@
 -- What all scripts share. A script is this file and one other, with constants
 -- written in for their names: CHANNEL and the policy: OFF, RATE, WINDOW, LEAST,
--- OPEN, EVERY, PROBES, LEASE, RAMP, BUDGET, FLOOR, HEADROOM, KEEP_MS.
+-- OPEN, EVERY, PROBES, LEASE, RAMP, BUDGET, FLOOR, HEADROOM, KEEP.
 --
--- KEYS: live, lane, fly, reservation, then group and flow of each group; for
+-- KEYS: live, lane, fly, reservations, then group and flow of each group; for
 -- acquire, and who leaves, also the line of the first.
 -- Every key carries the same hash tag, and every key is declared.
 --
 -- Numbers are doubles. Whatever is stored is formatted here: left to itself
 -- Lua keeps 14 digits, and a time in microseconds has 16. Times are
 -- microseconds since 1970 by this server's clock.
+--
+-- The numbers of a group are stored as doubles, in one string that fast.lua
+-- need not parse. Beside it they are written as text, for people: see save.
 --
 -- Scripts read everything before they write anything, but for the sorted sets
 -- of output, so that a key of the wrong type fails the whole of it.
@@ -17,8 +20,9 @@
 -- closure that is not needed, or a number formatted twice, is seen in
 -- BenchmarkCPU.
 
-local call, fmt, match = redis.call, string.format, string.match
+local call, fmt, match, sub = redis.call, string.format, string.match, string.sub
 local max, min, floor, ceil = math.max, math.min, math.floor, math.ceil
+local struct = rawget(_G, 'struct')
 
 local NAMES = {'requests', 'input', 'output', 'tokens'}
 local KINDS = {requests = 1, input = 2, output = 3, tokens = 4}
@@ -47,14 +51,26 @@ local function real(x) -- to nine decimals, and never with an exponent: not ever
 	return sign .. fmt('%d.%09d', x, x % 1 * 1e9)
 end
 
--- Buckets ------------------------------------------------------------------
+-- pack and parse write and read n numbers. A server that cannot pack, such as
+-- one that is made for tests, keeps them as words.
+local DOUBLES = '<dddddddddddddddddddddddddddd'
+local function pack(t, n)
+	if struct then return struct.pack(sub(DOUBLES, 1, n + 1), unpack(t, 1, n)) end
+	local words = {}
+	for i = 1, n do words[i] = fmt('%.17g', t[i]) end
+	return table.concat(words, ' ')
+end
+local function parse(s)
+	if struct then return {struct.unpack(sub(DOUBLES, 1, #s / 8 + 1), s)} end
+	local t, n = {}, 0
+	for word in string.gmatch(s, '%S+') do
+		n = n + 1
+		t[n] = tonumber(word)
+	end
+	return t
+end
 
--- As they are stored: time, output per second, output to come and when the
--- next of it ends, then level and charge of each bucket; and of each what is in
--- force, its seconds, what headers show, and up to when an answer has seen it.
-local LEVELS = '^([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*)'
-local LIMITS = '^([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*)' ..
-	' ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*)'
+-- Buckets ------------------------------------------------------------------
 
 -- rates works out what follows from the limits.
 local function rates(b)
@@ -68,25 +84,29 @@ end
 -- load reads a group: the buckets that are named by their kind, and behind them
 -- those that are not asked for. Tables are made with all that they will hold:
 -- growing costs more than all the arithmetic.
+--
+-- The numbers are time, output per second, output to come and when the next of it
+-- ends; then of each bucket level, charge, what is in force, its seconds, what
+-- headers show, and up to when an answer has seen it. g.same says that kinds and
+-- limits are as they were read.
 local function load(i, kinds, n)
 	local key = KEYS[3 + 2 * i]
-	local v = call('HMGET', key, 'born', 'paused', 'wary', 'raised', 'spent', 'floor', 'kinds', 'levels', 'limits')
+	local v = call('HMGET', key, 'born', 'paused', 'wary', 'raised', 'spent', 'floor', 'kinds', 'packed')
 	local g = {false, false, false, false, key = key, flow = KEYS[4 + 2 * i], born = v[1] and tonumber(v[1]) or 0,
 		paused = v[2] and tonumber(v[2]) or 0, wary = v[3] and tonumber(v[3]) or 0, raised = v[4] and tonumber(v[4]) or 0,
 		spent = v[5] and tonumber(v[5]) or 0, floor = v[6] and tonumber(v[6]) or 0, at = 0, pace = 0, promised = 0, soonest = 0,
-		n = n, all = n, ended = false, new = false, dirty = false, member = false, score = false, kinds = v[7], levels = false, limits = v[9]}
+		n = n, all = n, ended = false, new = false, dirty = false, member = false, score = false, kinds = v[7], same = v[8] and true}
 	local known = {false, false, false, false}
 	if v[8] then
-		local l, m, j = {match(v[8], LEVELS)}, {match(v[9], LIMITS)}, 0
-		g.at, g.pace, g.promised, g.soonest = tonumber(l[1]), tonumber(l[2]), tonumber(l[3]), tonumber(l[4])
+		local p, o = parse(v[8]), 4
+		g.at, g.pace, g.promised, g.soonest = p[1], p[2], p[3], p[4]
 		for name, cap in string.gmatch(v[7], '(%a+):([^ ]+)') do
-			local least, depth = tonumber(m[4 * j + 1]), tonumber(m[4 * j + 2])
-			local rate = least / 60
-			local size = rate * depth
-			known[KINDS[name]] = {kind = KINDS[name], place = j + 1, level = tonumber(l[2 * j + 5]), charged = l[2 * j + 6], least = least,
-				depth = depth, limit = tonumber(m[4 * j + 3]), seen = tonumber(m[4 * j + 4]), cap = tonumber(cap), cap_text = cap,
+			local rate = p[o + 3] / 60
+			local size = rate * p[o + 4]
+			known[KINDS[name]] = {kind = KINDS[name], place = (o + 2) / 6, level = p[o + 1], charged = p[o + 2], least = p[o + 3],
+				depth = p[o + 4], limit = p[o + 5], seen = p[o + 6], cap = tonumber(cap), cap_text = cap,
 				rate = rate, size = size > 1 and size or 1, cost = 0, want = cap, keep = 0, fresh = false}
-			j = j + 1
+			o = o + 6
 		end
 	end
 	for j = 1, n do
@@ -94,15 +114,15 @@ local function load(i, kinds, n)
 		local b = known[k]
 		known[k] = false
 		if not b then
-			b = {kind = k, place = 0, level = 0, charged = '0', least = 0, depth = DEPTH, limit = 0, seen = 0, cap = 0, cap_text = '0',
+			b = {kind = k, place = 0, level = 0, charged = 0, least = 0, depth = DEPTH, limit = 0, seen = 0, cap = 0, cap_text = '0',
 				rate = 0, size = 1, cost = 0, want = '0', keep = 0, fresh = true}
 		end
-		if b.place ~= j then g.limits = false end
+		if b.place ~= j then g.same = false end
 		g[j] = b
 	end
 	for k = 1, 4 do
 		if known[k] then
-			g.all, g.limits = g.all + 1, false
+			g.all, g.same = g.all + 1, false
 			g[g.all] = known[k]
 		end
 	end
@@ -123,7 +143,7 @@ local function steady(groups)
 			g.at = min(g.at, now)
 			for j = 1, g.all do
 				local b = g[j]
-				if b.seen > now then b.seen, g.limits = now, false end
+				if b.seen > now then b.seen, g.same = now, false end
 			end
 		end
 	end
@@ -167,7 +187,7 @@ end
 -- limits changed: the level stays within them, and a bucket that had none
 -- begins with ten seconds of rate.
 local function changed(g, b, known)
-	g.limits = false
+	g.same = false
 	rates(b)
 	if b.rate > 0 then
 		if known then b.level = min(b.size, b.level) else b.level = min(b.size, DEPTH * b.rate) end
@@ -176,21 +196,27 @@ end
 
 local function paused(g) return min(g.paused, now + PAUSE) end
 
--- tell writes n buckets of a group as they are stored, and as they are told.
-local function tell(g, n)
-	local l = fmt('%d ', g.at) .. real(g.pace) .. ' ' .. real(g.promised) .. fmt(' %d', g.soonest)
-	for j = 1, n do l = l .. ' ' .. real(g[j].level) .. ' ' .. g[j].charged end
-	if g.limits and n == g.all then return g.kinds, l, g.limits end
-	local k, m = '', ''
-	for j = 1, n do
-		local b = g[j]
-		k = k .. (j > 1 and ' ' or '') .. NAMES[b.kind] .. ':' .. b.cap_text
-		m = m .. (j > 1 and ' ' or '') .. real(b.least) .. ' ' .. real(b.depth) .. ' ' .. real(b.limit) .. fmt(' %d', b.seen)
-	end
-	return k, l, m
+-- kinds_of spells what n buckets of a group are.
+local function kinds_of(g, n)
+	if g.same and n == g.all then return g.kinds end
+	local k = ''
+	for j = 1, n do k = k .. (j > 1 and ' ' or '') .. NAMES[g[j].kind] .. ':' .. g[j].cap_text end
+	return k
 end
 
--- save writes a group back.
+-- packed is the numbers of n buckets of a group.
+local function packed(g, n)
+	local t, o = {g.at, g.pace, g.promised, g.soonest, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 4
+	for j = 1, n do
+		local b = g[j]
+		t[o + 1], t[o + 2], t[o + 3], t[o + 4], t[o + 5], t[o + 6] = b.level, b.charged, b.least, b.depth, b.limit, b.seen
+		o = o + 6
+	end
+	return pack(t, o)
+end
+
+-- save writes a group back, and beside the numbers what is for people: levels
+-- and limits. Those nobody reads but they, and the fast way does not write them.
 local function save(g, touch)
 	if g.ended then call('ZREMRANGEBYSCORE', g.flow, '-inf', NOW) end
 	if g.ended or g.removed or touch then
@@ -203,13 +229,19 @@ local function save(g, touch)
 		if g.pace == 0 or g.score < g.soonest then g.soonest = g.score end
 		g.pace, g.promised = g.pace + g.more, g.promised + g.tokens
 	end
-	local k, l, m = tell(g, g.all)
-	local f, n = {'levels', l, false, false, false, false}, 2
-	if not g.limits then
-		f[3], f[4], f[5], f[6] = 'kinds', k, 'limits', m
-		n = 6
+	local l = fmt('%d %.3f %.3f %d', g.at, g.pace, g.promised, g.soonest)
+	for j = 1, g.all do l = l .. fmt(' %.3f %.3f', g[j].level, g[j].charged) end
+	local f, n = {'packed', packed(g, g.all), 'levels', l, false, false, false, false}, 4
+	if not g.same then
+		local m = ''
+		for j = 1, g.all do
+			local b = g[j]
+			m = m .. (j > 1 and ' ' or '') .. real(b.least) .. ' ' .. real(b.depth) .. ' ' .. real(b.limit) .. fmt(' %d', b.seen)
+		end
+		g.kinds = kinds_of(g, g.all)
+		f[5], f[6], f[7], f[8] = 'kinds', g.kinds, 'limits', m
+		g.same, n = true, 8
 	end
-	g.kinds, g.levels, g.limits = k, l, m
 	if g.dirty then
 		for _, name in ipairs({'born', 'paused', 'wary', 'raised', 'floor'}) do
 			f[n + 1], f[n + 2] = name, fmt('%d', g[name])
@@ -282,6 +314,8 @@ local function next_probe()
 	return max(at, now)
 end
 
+-- save_lane writes the lane back. What fast.lua wants of it is in plain, which is
+-- empty while the breaker is not closed.
 local function save_lane(touch)
 	if L.dirty or (touch and L.had) then
 		local s = {}
@@ -289,7 +323,8 @@ local function save_lane(touch)
 		call('HSET', KEYS[2], 'state', L.state, 'epoch', fmt('%d', L.epoch), 'until', fmt('%d', L.pend),
 			'probe', fmt('%d', L.probe), 'leases', table.concat(s, ' '), 'lease', fmt('%d', L.lease),
 			'good', fmt('%d', L.good), 'ramp', fmt('%d', L.ramp), 'slot', fmt('%d', L.slot), 'ring', L.ring,
-			'spent', real(L.spent), 'ok', fmt('%d', L.ok), 'lost', fmt('%d', L.lost))
+			'spent', real(L.spent), 'ok', fmt('%d', L.ok), 'lost', fmt('%d', L.lost),
+			'plain', L.state == 'closed' and struct and pack({L.epoch, L.spent, L.ramp}, 3) or '')
 		call('PEXPIRE', KEYS[2], FORGET)
 	end
 	if L.moved then -- a wake-up only: who may not publish is not stopped by it
@@ -318,14 +353,25 @@ local function withdraw(purse, g, price)
 end
 
 -- beat says that a process lives. So that those who come after it need not say
--- anew how long fly is kept, that has a member which never ripens.
-local function beat(instance)
+-- anew how long they are kept, fly has a member which never ripens, and the
+-- reservations of an hour one that is not settled.
+local function beat(instance, reservations)
+	if reservations then
+		call('HSET', reservations, '-', '')
+		call('PEXPIRE', reservations, fmt('%d', 2 * KEEP / 1000))
+	end
 	call('ZADD', KEYS[3], '+inf', '-')
 	call('PEXPIRE', KEYS[3], FORGET)
 	call('ZADD', KEYS[1], fmt('%d', now + 15000000), instance)
 	call('ZREMRANGEBYSCORE', KEYS[1], '-inf', NOW)
 	call('PEXPIRE', KEYS[1], FORGET)
 	L.live = call('ZCARD', KEYS[1])
+end
+
+-- reservation reads one, unless it has been held for too long.
+local function reservation(id)
+	local stored = call('HGET', KEYS[4], id)
+	return stored and now <= tonumber(match(stored, '%S+')) + KEEP and stored
 end
 
 -- reply tells what there is to know, in one line.
@@ -340,14 +386,12 @@ local function reply(head, groups)
 	local r, n = {head, lane, real(BUDGET - L.spent), ' ', L.live, ' ', #groups, false, false, false, false, false, false,
 		false, false, false, false}, 7
 	for _, g in ipairs(groups) do
-		local k, l, m = g.kinds, g.levels, g.limits
-		if not l or g.all > g.n then k, l, m = tell(g, g.n) end
 		r[n + 1] = fmt(' %d %d %d ', g.born, max(0, paused(g) - now), max(0, min(g.wary, now + WARY) - now))
 		r[n + 2], r[n + 3], r[n + 4] = real(BUDGET - g.spent), ' ', g.n
 		n = n + 4
 		if g.n > 0 then
-			r[n + 1], r[n + 2], r[n + 3], r[n + 4], r[n + 5], r[n + 6] = ' ', k, ' ', l, ' ', m
-			n = n + 6
+			r[n + 1], r[n + 2], r[n + 3], r[n + 4] = ' ', kinds_of(g, g.n), struct and ' d' or ' t ', packed(g, g.n)
+			n = n + 4
 		end
 	end
 	return table.concat(r, '', 1, n)

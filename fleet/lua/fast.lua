@@ -3,14 +3,18 @@
 -- does what acquire.lua does at a fraction of the cost. Whatever is unusual is
 -- left to general(); so is whoever has to wait, or asks while others do: see
 -- line.lua.
+--
+-- It reads and writes the numbers of a group packed, as load in core.lua lists
+-- them, and leaves the text beside them as it was.
 
+local unpack, DOUBLES = unpack, '<dddddddddddddddddddddddddddd'
 local function fast()
-	local LEVELS = '^([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*) ?([^ ]*)'
-	local LIMITS = '^([^ ]*) ?([^ ]*) ?[^ ]* ?[^ ]* ?([^ ]*) ?([^ ]*) ?[^ ]* ?[^ ]* ?([^ ]*) ?([^ ]*) ?[^ ]* ?[^ ]* ?([^ ]*) ?([^ ]*)'
-	local A, K, call, match, fmt, max = ARGV, KEYS, redis.call, string.match, string.format, math.max
-	if A[7] ~= '0' or string.sub(A[4], 1, 2) ~= '00' then return end
-	local lane = call('HMGET', K[2], 'state', 'ramp', 'epoch', 'spent')
-	if lane[1] and lane[1] ~= 'closed' then return end
+	local A, K, call, fmt, max = ARGV, KEYS, redis.call, string.format, math.max
+	local struct = rawget(_G, 'struct')
+	if string.byte(A[4]) ~= 49 or not struct then return end
+	local lane, epoch, owed, ramp = call('HGET', K[2], 'plain'), 1, 0, 0
+	if lane == '' then return end
+	if lane then epoch, owed, ramp = struct.unpack('<ddd', lane) end
 	local now, NOW = A[1], A[1]
 	if now == '' then
 		local t = call('TIME')
@@ -19,28 +23,27 @@ local function fast()
 	else
 		now = now + 0
 	end
-	if lane[2] and lane[2] ~= '0' and now < lane[2] + max(RAMP, 0) then return end
+	if ramp ~= 0 and now < ramp + max(RAMP, 0) then return end
 
-	local groups, epoch, income, ai, x = A[10] + 0, lane[3] or '1', A[9], 11, 0
-	local record = NOW .. ' ' .. epoch .. ' 0 0 ' .. A[8] .. ' ' .. income .. ' 0'
-	-- Of each group how its reply begins, its output, whether flows may have
-	-- ended, when the next does, the levels after this, the kinds if there are any, the limits.
-	local X = {0, 0, 0, 0, 0, 0, 0, 0}
+	local groups, income, ai, n = A[8] + 0, A[6], 9, 0
+	local befores, all, forms, heads = {0, 0, 0, 0, 0, 0, 0, 0}, {false, false, false, false}, {false, false, false, false}, {false, false, false, false}
+	epoch = epoch == 1 and '1' or fmt('%d', epoch)
 	for i = 1, groups do
-		local v = call('HMGET', K[3 + 2 * i], 'kinds', 'born', 'paused', 'wary', 'spent', 'line', 'levels', 'limits')
-		if v[1] ~= A[ai + 2] or (v[3] and v[3] + 0 > now) or (v[4] and v[4] + 0 > now) or (v[6] and v[6] + 0 > now) then return end
+		local v = call('HMGET', K[3 + 2 * i], 'packed', 'kinds', 'born', 'paused', 'wary', 'spent', 'line')
+		if v[2] ~= A[ai + 2] or (v[4] and v[4] + 0 > now) or (v[5] and v[5] + 0 > now) or (v[7] and v[7] + 0 > now) then return end
 		local pace, buckets, out = A[ai] + 0, A[ai + 1] + 0, A[ai + 3] + 0
-		local has, may = {match(v[7], LEVELS)}, {match(v[8], LIMITS)}
-		local at, running, promised, soonest, ended, used, levels = has[1] + 0, has[2] + 0, has[3] + 0, has[4] + 0, false, 0, ''
+		local form = buckets == 3 and '<dddddddddddddddddddddd' or string.sub(DOUBLES, 1, 5 + 6 * buckets) -- of three: what is usual
+		local s, o, used = {struct.unpack(form, v[1])}, 4, 0
+		local at, running, promised, soonest = s[1], s[2], s[3], s[4]
 		if at > now then return end
 		local passed = (now - at) / 1e6
 		if running > 0 and passed > 0 then
 			used = running * passed
 			if now >= soonest then
-				ended = true
+				s[4] = false -- flows have ended
 				local gone = call('ZRANGEBYSCORE', K[4 + 2 * i], '-inf', NOW, 'WITHSCORES')
 				for g = 1, #gone, 2 do
-					local p = match(gone[g], '%S+ %S+ (%S+)') + 0
+					local p = string.match(gone[g], '%S+ %S+ (%S+)') + 0
 					used = used - p * (now - max(gone[g + 1] + 0, at)) / 1e6
 					running = max(0, running - p)
 				end
@@ -49,11 +52,10 @@ local function fast()
 		end
 		ai = ai + 4
 		for j = 1, buckets do
-			local cost, keep, level, charged, rate = A[ai] + 0, A[ai + 1], has[3 + 2 * j] + 0, has[4 + 2 * j], may[2 * j - 1] / 60
+			local cost, keep, level, charged, rate = A[ai] + 0, A[ai + 1], s[o + 1], s[o + 2], s[o + 3] / 60
 			local paced = j == out and pace > 0
-			record = record .. ' ' .. A[ai] .. ' ' .. charged .. (paced and ' ' .. A[ai - 2 * j - 2] or ' 0')
 			if rate > 0 then
-				local size, need = rate * may[2 * j], cost
+				local size, need = rate * s[o + 4], cost
 				if size < 1 then size = 1 end
 				level = level + rate * passed
 				if j == out then
@@ -74,57 +76,52 @@ local function fast()
 					if need + rest - level > 1e-6 then return end
 				end
 				if not paced then level = level - cost end
+				s[o + 1] = level
 			end
-			if level < 0 then return end -- a debt is written another way
-			level = level + 5e-10 -- to nine decimals, as real() does
-			if paced or cost == 0 then
-				levels = levels .. fmt(' %d.%09d ', level, level % 1 * 1e9) .. charged
-			else
-				charged = charged + cost + 5e-10
-				levels = levels .. fmt(' %d.%09d %d.%09d', level, level % 1 * 1e9, charged, charged % 1 * 1e9)
-			end
-			ai = ai + 2
+			befores[n + 1] = charged
+			if not paced then s[o + 2] = charged + cost end
+			ai, o, n = ai + 2, o + 6, n + 1
 		end
 		local budget = BUDGET
-		if v[5] and v[5] ~= '0' then budget = fmt('%.17g', BUDGET - v[5]) end
-		X[x + 1], X[x + 2], X[x + 3], X[x + 4] = ' ' .. v[2] .. ' 0 0 ' .. budget .. ' ' .. buckets, running, promised, ended
-		X[x + 5], X[x + 6], X[x + 7], X[x + 8] = soonest, levels, buckets > 0 and v[1], v[8]
-		x = x + 8
+		if v[6] and v[6] ~= '0' then budget = fmt('%.17g', BUDGET - v[6]) end
+		s[1], s[2], s[3] = now, running, promised
+		all[i], forms[i], heads[i] = s, form, ' ' .. v[3] .. ' 0 0 ' .. budget .. ' ' .. buckets
 	end
 
 	-- From here on everything is written.
 	local live, early = call('ZCARD', K[1]), A[2] .. ' ' .. epoch .. ' 0 ' .. income
 	local took_off = call('ZADD', K[3], 'NX', NOW, early) == 1
-	if not call('SET', K[4], record, 'NX', 'PX', KEEP_MS) then
+	local record = NOW .. ' ' .. epoch .. ' 0 0 1 ' .. income .. ' 0 ' .. A[7] .. '|'
+	record = record .. struct.pack(n == 3 and '<ddd' or string.sub(DOUBLES, 1, n + 1), unpack(befores))
+	if call('HSETNX', K[4], A[2], record) == 0 then
 		if took_off then call('ZREM', K[3], early) end
 		return
 	end
 	local told = ''
-	ai, x = 11, 0
+	ai = 9
 	for i = 1, groups do
-		local flow, out, running, promised, soonest = K[4 + 2 * i], A[ai + 3] + 0, X[x + 2], X[x + 3], X[x + 5]
-		if X[x + 4] then
+		local flow, pace, buckets, out, s = K[4 + 2 * i], A[ai], A[ai + 1] + 0, A[ai + 3] + 0, all[i]
+		if not s[4] then
 			call('ZREMRANGEBYSCORE', flow, '-inf', NOW)
-			soonest = call('ZRANGE', flow, '0', '0', 'WITHSCORES')[2]
-			if soonest then soonest = soonest + 0 else running, promised, soonest = 0, 0, 0 end
+			local soonest = call('ZRANGE', flow, '0', '0', 'WITHSCORES')[2]
+			if soonest then s[4] = soonest + 0 else s[2], s[3], s[4] = 0, 0, 0 end
 		end
-		local pace, cost = A[ai], out > 0 and A[ai + 2 + 2 * out] or '0'
+		local cost = out > 0 and A[ai + 2 + 2 * out] or '0'
 		if pace ~= '0' and cost ~= '0' then
 			local ends = now + math.ceil(cost / pace * 1e6)
 			call('ZADD', flow, fmt('%d', ends), A[2] .. ' ' .. cost .. ' ' .. pace .. ' ' .. NOW)
-			if running == 0 then call('PEXPIRE', flow, 86400000) end
-			if running == 0 or ends < soonest then soonest = ends end
-			running, promised = running + pace, promised + cost
+			if s[2] == 0 then call('PEXPIRE', flow, 86400000) end
+			if s[2] == 0 or ends < s[4] then s[4] = ends end
+			s[2], s[3] = s[2] + pace, s[3] + cost
 		end
-		running, promised = running + 5e-10, promised + 5e-10
-		local levels = fmt('%s %d.%09d %d.%09d %d', NOW, running, running % 1 * 1e9, promised, promised % 1 * 1e9, soonest) .. X[x + 6]
-		call('HSET', K[3 + 2 * i], 'levels', levels)
-		told = told .. X[x + 1]
-		if X[x + 7] then told = told .. ' ' .. X[x + 7] .. ' ' .. levels .. ' ' .. X[x + 8] end
-		ai, x = ai + 4 + 2 * A[ai + 1], x + 8
+		local packed = struct.pack(forms[i], unpack(s))
+		call('HSET', K[3 + 2 * i], 'packed', packed)
+		told = told .. heads[i]
+		if buckets > 0 then told = told .. ' ' .. A[ai + 2] .. ' d' .. packed end
+		ai = ai + 4 + 2 * buckets
 	end
 	local budget = BUDGET
-	if lane[4] and lane[4] ~= '0' then budget = fmt('%.17g', BUDGET - lane[4]) end
+	if owed ~= 0 then budget = fmt('%.17g', BUDGET - owed) end
 	return '1 granted 0 0 0 0 0 0 closed ' .. epoch .. ' 0 0 0 ' .. budget .. ' ' .. live .. ' ' .. groups .. told
 end
 local quick = fast()

@@ -25,9 +25,11 @@ load_lane()
 steady(groups)
 tick()
 
-local record = {}
-for v in string.gmatch(call('GET', KEYS[4]) or '', '%S+') do record[#record + 1] = v end
-local known = #record > 0
+local record, stored = {}, reservation(A[2])
+local known = stored and true
+local noted = known and match(stored, '^[^|]+')
+local befores = known and parse(sub(stored, #noted + 2))
+for v in string.gmatch(noted or '', '%S+') do record[#record + 1] = v end
 local start = known and tonumber(record[1]) or now
 
 -- arriving is how many seconds of rate may be let go at once of a bucket that
@@ -56,7 +58,7 @@ local function bounds(g, b, v, since, flight)
 	return min(early, late), high
 end
 
-local at = 7
+local at, place = 6, 0
 for i, g in ipairs(groups) do
 	local window = min(max(now - g.raised, 0), DEPTH * 1000000) / 1e6
 	local raised, spent = false, 0
@@ -65,16 +67,16 @@ for i, g in ipairs(groups) do
 	for j = 1, g.n do
 		local b = g[j]
 		local v = b.view
-		local charged = tonumber(b.charged)
+		local charged = b.charged
 		local held, before, pace = 0, charged, 0
 		local ours = known and g.born <= start
-		if ours then held, before, pace = tonumber(record[at + 1]), tonumber(record[at + 2]), tonumber(record[at + 3]) end
-		at = at + 3
+		at, place = at + 2, place + 1
+		if ours then held, pace, before = tonumber(record[at]), tonumber(record[at + 1]), befores[place] end
 		if ours and v.actual ~= '-' and b.kind ~= OUTPUT then
 			local actual = tonumber(v.actual)
 			if b.rate > 0 and not (start < b.seen) then b.level = min(b.size, b.level + held - actual) end
 			held = actual
-			record[at - 2] = v.actual
+			record[at] = v.actual
 		end
 		if v.limit > 0 then
 			local first = b.limit == 0
@@ -90,7 +92,7 @@ for i, g in ipairs(groups) do
 				if first then b.depth = least else b.depth = min(max(b.depth, least), most) end
 				b.depth = min(b.depth, 60)
 			end
-			g.limits = false
+			g.same = false
 			rates(b)
 			local since = max(0, charged - before)
 			if ours and not refused and (b.kind ~= OUTPUT or pace == 0) then since = max(0, since - held) end
@@ -119,7 +121,7 @@ for i, g in ipairs(groups) do
 	if i == 1 and pause > 0 then g.paused, g.dirty = max(paused(g), now + min(pause, PAUSE)), true end
 	if raised then g.raised, g.dirty = now - (window - spent) * 1e6, true end
 end
-if known then call('SET', KEYS[4], table.concat(record, ' '), 'PX', KEEP_MS) end
+if known then call('HSET', KEYS[4], A[2], table.concat(record, ' ') .. sub(stored, #noted + 1)) end
 for _, g in ipairs(groups) do save(g, g.new) end
 save_lane(false)
 return reply(fmt('%d - 0 0 0 0 0 0', known and 1 or 0), groups)

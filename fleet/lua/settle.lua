@@ -27,7 +27,7 @@ load_lane()
 steady(groups)
 tick()
 
-local stored = mode ~= 'leave' and call('GET', KEYS[4])
+local stored = mode ~= 'leave' and reservation(id)
 local function answer(known, paid, told)
 	return reply(fmt('%d - 0 0 0 0 %d %d', known, paid and 1 or 0, told and 1 or 0), groups)
 end
@@ -59,7 +59,8 @@ if not stored then -- settled before, or never known here
 end
 
 local record, n = {}, 0
-for v in string.gmatch(stored, '%S+') do
+local noted = match(stored, '^[^|]+')
+for v in string.gmatch(noted, '%S+') do
 	n = n + 1
 	record[n] = v
 end
@@ -74,7 +75,7 @@ if mode == 'content' then
 	if lease > 0 and not told and not early then
 		if epoch == L.epoch and not OFF then report_probe(lease, 'good') end
 		record[7] = '1'
-		call('SET', KEYS[4], table.concat(record, ' '), 'KEEPTTL')
+		call('HSET', KEYS[4], id, table.concat(record, ' ') .. sub(stored, #noted + 1))
 		call('ZREM', KEYS[3], member)
 	end
 	finish()
@@ -82,15 +83,15 @@ if mode == 'content' then
 end
 
 -- The end. The buckets first.
-local at = 7
+local at = 6
 for i, g in ipairs(groups) do
 	local ours = g.born > 0 and g.born <= start
 	if ours then refill(g) end
 	for j = 1, g.n do
 		local b = g[j]
-		local held, pace = tonumber(record[at + 1]), tonumber(record[at + 3])
-		local held_text, pace_text = record[at + 1], record[at + 3]
-		at = at + 3
+		at = at + 2
+		local held_text, pace_text = record[at], record[at + 1]
+		local held, pace = tonumber(held_text), tonumber(pace_text)
 		if ours then
 			local ran = max(0, now - start) / 1e6
 			local actual = tonumber(b.want)
@@ -167,7 +168,7 @@ if epoch == L.epoch and not OFF then
 	end
 end
 
-call('DEL', KEYS[4])
+call('HDEL', KEYS[4], id)
 if not early then call('ZREM', KEYS[3], member) end
 for _, g in ipairs(groups) do
 	if g.remove then call('ZREM', g.flow, g.remove) end
