@@ -17,7 +17,7 @@ func TestConformance(t *testing.T) {
 	everywhere(t, func(t *testing.T, p place) {
 		rapid.Check(t, func(t *rapid.T) {
 			policy := drawPolicy(t)
-			h := &history{t: t, owner: newOwner(), now: 1_800_000_000_000_000, shape: drawShape(t)}
+			h := newHistory(t)
 			model, server := newMemory(policy), p.engine(policy)
 			for range rapid.IntRange(1, 60).Draw(t, "steps") {
 				play := h.draw()
@@ -58,9 +58,12 @@ func drawPolicy(t *rapid.T) policy {
 	}.filled()
 }
 
-// history draws one step after the other.
+// history draws one step after the other. In a calm one little is unusual: limits
+// do not change, and hold nobody back for long, so that most attempts go the fast
+// way.
 type history struct {
 	t      *rapid.T
+	calm   bool
 	owner  string
 	now    float64
 	shape  shape
@@ -72,10 +75,36 @@ type history struct {
 	bills int
 }
 
+func newHistory(t *rapid.T) *history {
+	h := &history{t: t, owner: newOwner(), now: dawn, calm: rapid.Bool().Draw(t, "calm"), shape: drawShape(t)}
+	for _, g := range h.shape {
+		for j := range g.Buckets {
+			g.Buckets[j].Cap = float64(rapid.SampledFrom([]int{0, 6000, 60_000}).Draw(t, "cap of all"))
+		}
+	}
+	return h
+}
+
+// seldom is true in one of n draws, and of far more in a calm history.
+func (h *history) seldom(n int, name string) bool {
+	if h.calm {
+		n *= 10
+	}
+	return rapid.IntRange(0, n-1).Draw(h.t, name) == n/2
+}
+
+func (h *history) pass() float64 {
+	t := h.t
+	if h.calm && !h.seldom(1, "long") {
+		return float64(rapid.Int64Range(0, 1_500_000).Draw(t, "pass"))
+	}
+	return float64(rapid.OneOf(rapid.Int64Range(0, 3_000_000), rapid.Int64Range(0, 70_000_000), rapid.Just(int64(-500_000)),
+		rapid.Just(int64(-90_000_000))).Draw(t, "pass"))
+}
+
 func (h *history) draw() func(engine) (Reply, error) {
 	t := h.t
-	h.now += float64(rapid.OneOf(rapid.Int64Range(0, 3_000_000), rapid.Int64Range(0, 70_000_000), rapid.Just(int64(-500_000)),
-		rapid.Just(int64(-90_000_000))).Draw(t, "pass"))
+	h.now += h.pass()
 	now := h.now
 	switch rapid.IntRange(0, 9).Draw(t, "op") {
 	case 0, 1, 2, 3, 4:
@@ -142,7 +171,9 @@ func (h *history) request() *Request {
 	for _, g := range h.shape {
 		n := Group{Name: g.Name, Pace: float64(rapid.SampledFrom([]int{0, 50, 80}).Draw(t, "pace"))}
 		for _, b := range g.Buckets {
-			b.Cap = float64(rapid.SampledFrom([]int{0, 600, 60}).Draw(t, "cap"))
+			if !h.calm {
+				b.Cap = float64(rapid.SampledFrom([]int{0, 600, 60}).Draw(t, "cap"))
+			}
 			b.Cost = 1
 			if b.Kind != Requests {
 				b.Cost = float64(rapid.IntRange(0, 400).Draw(t, "cost"))
@@ -166,7 +197,7 @@ func (h *history) acquisition() *acquisition {
 	r.NoProbe = rapid.IntRange(0, 3).Draw(t, "no probe") == 0
 	r.Random = rapid.Float64Range(0, 0.999).Draw(t, "random")
 	r.Repeat = rapid.IntRange(0, 5).Draw(t, "repeat") == 0
-	if rapid.IntRange(0, 2).Draw(t, "retry") == 0 {
+	if h.seldom(3, "retry") {
 		r.Price, r.Purse = 5, Purse(rapid.IntRange(0, 1).Draw(t, "purse"))
 		r.Paid = rapid.Bool().Draw(t, "paid")
 	}
@@ -178,7 +209,7 @@ func (h *history) acquisition() *acquisition {
 		}
 	}
 	h.issued = append(h.issued, id)
-	return &acquisition{Request: r, id: id, instance: h.instance(), touch: rapid.Bool().Draw(t, "touch")}
+	return &acquisition{Request: r, id: id, instance: h.instance(), touch: h.seldom(2, "touch")}
 }
 
 func (h *history) class() Class { return Class(rapid.IntRange(0, 2).Draw(h.t, "class")) }
@@ -234,11 +265,11 @@ func (h *history) settlement() *settlement {
 	}
 	actual := Amounts{Input: float64(rapid.IntRange(-1, 500).Draw(t, "in")), Output: float64(rapid.IntRange(-1, 500).Draw(t, "out")), Tokens: -1}
 	s.Actual = []Amounts{actual}
-	switch rapid.IntRange(0, 2).Draw(t, "end") {
-	case 0:
-		s.Succeeded = true
-	case 1:
+	switch end := rapid.IntRange(0, 2).Draw(t, "end"); {
+	case end == 1 && (!h.calm || h.seldom(1, "failure")):
 		s.Failure = true
+	case end < 2:
+		s.Succeeded = true
 	}
 	if s.mode == atLeave && flag("quit") {
 		s.flow = h.class().flow(h.instance())
@@ -247,7 +278,7 @@ func (h *history) settlement() *settlement {
 	if s.Retry || s.mode == atLeave {
 		s.Price, s.Purse = 5, Purse(rapid.IntRange(0, 1).Draw(t, "next purse"))
 	}
-	if rapid.IntRange(0, 5).Draw(t, "429") == 0 {
+	if h.seldom(6, "429") {
 		s.Pause = time.Duration(rapid.IntRange(0, 7200).Draw(t, "pause")) * time.Second
 		s.Empty = Kind(rapid.IntRange(0, 4).Draw(t, "empty"))
 	}
@@ -279,7 +310,7 @@ func (h *history) lesson() *lesson {
 		}
 		l.Views = append(l.Views, vs)
 	}
-	if rapid.IntRange(0, 9).Draw(t, "paused") == 0 {
+	if h.seldom(10, "paused") {
 		l.Pause = 3 * time.Second
 	}
 	return &lesson{Request: r, id: id, Lesson: l}
