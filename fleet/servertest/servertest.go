@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -96,15 +97,21 @@ func prepare(tb testing.TB, kind Kind, args ...string) *Server {
 	return s
 }
 
-// FreeAddr returns an address of the loopback that nobody listens on.
+// FreeAddr returns an address of the loopback that nobody listens on. It is below
+// the ports that systems give to connections: one of those may be taken by the
+// time a server asks for it.
 func FreeAddr(tb testing.TB) string {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
+	var err error
+	for range 1000 {
+		var l net.Listener
+		if l, err = net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(20_000+rand.IntN(12_000))); err == nil { //nolint:gosec // no secret
+			defer l.Close()
+			return l.Addr().String()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	tb.Fatal(err)
+	return ""
 }
 
 // Start starts the server, with nothing in it, and waits until it answers.
