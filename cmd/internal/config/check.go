@@ -267,7 +267,7 @@ func (r *Resolved) checkStore(fail failFunc, value valueFunc) {
 			fail("store.redis.url", value("store.redis.url", "cannot be used: %s", strings.TrimPrefix(err.Error(), "fleet: ")))
 		}
 	}
-	if r.Store.Kind == "redis" && r.Store.Redis.URL == "" {
+	if r.Store.Kind == "redis" && r.Store.Redis.URL == "" && !r.unread[r.Origin("store.redis.url")] {
 		fail("store.kind", value("store.kind", "is redis, and store.redis.url is not set").
 			Hint("store: {kind: redis, redis: {url: 'redis://localhost:6379'}}"))
 	}

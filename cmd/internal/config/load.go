@@ -66,6 +66,7 @@ type Resolved struct {
 	Unused []string
 
 	origins map[string]Origin
+	unread  map[Origin]bool // where values are that could not be read
 }
 
 // Note is something that the configuration says and that will not be as its
@@ -127,6 +128,10 @@ func resolve(src Sources, data []byte) (*Resolved, error) {
 	d.readFile(&r.Config, src.File, data)
 	r.Notes = d.readEnv(&r.Config, env)
 	d.readFlags(&r.Config, src.Flags)
+	r.unread = map[Origin]bool{}
+	for _, e := range d.errs {
+		r.unread[Origin(e.At)] = true
+	}
 	d.errs = append(d.errs, r.check(!src.NoListen)...)
 	if len(d.errs) > 0 {
 		return r, d.errs
