@@ -290,6 +290,28 @@ func (s *Store) beat(ctx context.Context, now time.Time) {
 	}
 }
 
+// signOff says that this process does not live any more, if the store is there.
+func (s *Store) signOff() {
+	owners := map[string]bool{}
+	s.mu.Lock()
+	for _, m := range s.memos {
+		if !m.touched.IsZero() && !s.server.down {
+			owners[m.owner] = true
+		}
+	}
+	s.mu.Unlock()
+	if len(owners) == 0 || s.client == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.o.Timeout)
+	defer cancel()
+	pipe := s.client.Pipeline()
+	for owner := range owners {
+		pipe.ZRem(ctx, s.keys.live(owner), s.instance)
+	}
+	_, _ = pipe.Exec(ctx) // else it is found out when its last sign of life is old
+}
+
 // late takes the ends that the store has missed.
 func (s *Store) late() (batch []*settlement) {
 	s.mu.Lock()

@@ -335,3 +335,18 @@ func (p *slowly) pass(ctx context.Context, c net.Conn, to string) {
 		}
 	}
 }
+
+// TestClose_takesItsLeave: who is stopped in order does not count among the
+// living any more.
+func TestClose_takesItsLeave(t *testing.T) {
+	server := servertest.Single(t, servertest.Redis)
+	stays, goes := newStore(t, patient(server)), newStore(t, patient(server))
+	warm(t, goes, "o")
+	eventually(t, stays, "o", func(r Reply) bool { return r.Live == 2 })
+	if err := goes.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r := mustAcquire(t, stays, simple("o")); r.Local || r.Live != 1 {
+		t.Errorf("one has gone: %+v, want 1 alive", r)
+	}
+}

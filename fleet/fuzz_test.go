@@ -1,19 +1,36 @@
 package fleet
 
 import (
+	"encoding/binary"
+	"math"
 	"strings"
 	"testing"
 )
 
 // FuzzDecode: whatever a server answers is a reply or an error.
 func FuzzDecode(f *testing.F) {
-	f.Add("1 granted 0 0 0 0 0 0 closed 1 0 0 0 500 3 1 1800000000000000 0 0 500 2 1 9 1800000000000000 1 60 0 10 0 2 -4.5 1800000000000000 14 60 0 10 0")
+	group := "1 granted 0 0 0 0 0 0 closed 1 0 0 0 500 3 1 1800000000000000 0 0 500 1 input:60 "
+	f.Add(group + "t 1800000000000000 0 0 0 -4.5 14 60 10 0 0")
+	packed := []byte(group + "d")
+	for _, x := range []float64{dawn, 0, 0, 0, -4.5, 14, 60, 10, 0, 0} {
+		packed = binary.LittleEndian.AppendUint64(packed, math.Float64bits(x))
+	}
+	f.Add(string(packed))
+	f.Add(string(packed) + " ")
+	f.Add(string(packed[:len(packed)-1]))
 	f.Add("2 missing 0 1 0 0 0 0 open 7 1 30000000 0 12 0 0")
 	f.Add("0 limit 1 1 1 0 0 0 closed 1 0 0 0 500 3 99999999999 1")
 	f.Fuzz(func(t *testing.T, text string) {
 		r, err := decode(text)
 		if err == nil && len(strings.Fields(text)) < 16 {
 			t.Errorf("%q is read as %+v: words are missing", text, r)
+		}
+		for _, g := range r.Groups {
+			for _, b := range g.Buckets {
+				if x := b.Level + b.Limit + b.Depth + b.Cap; err == nil && math.IsNaN(x) {
+					t.Errorf("%q is read as %+v", text, r)
+				}
+			}
 		}
 	})
 }

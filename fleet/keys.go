@@ -26,6 +26,9 @@ func (k keyspace) salt() string    { return k.prefix + ":" + version + ":salt" }
 // who is where the organisation of a credential is noted.
 func (k keyspace) who(hash string) string { return k.tag(hash) + "who" }
 
+// live is where the processes of an owner are noted.
+func (k keyspace) live(owner string) string { return k.tag(owner) + "live" }
+
 // held is where the reservations that were made in the same hour are noted:
 // all of them expire together.
 func (k keyspace) held(r *Request, id ID) string {
@@ -49,7 +52,7 @@ func (k keyspace) charge(r *Request, id ID) string { return k.tag(r.Owner) + "ch
 func (k keyspace) of(r *Request, fourth string) []string {
 	tag, lane := k.tag(r.Owner), clean(r.Lane)
 	keys := make([]string, 0, 5+2*len(r.Groups))
-	keys = append(keys, tag+"live", tag+"lane:"+lane, tag+"fly:"+lane, fourth)
+	keys = append(keys, k.live(r.Owner), tag+"lane:"+lane, tag+"fly:"+lane, fourth)
 	for _, g := range r.Groups {
 		name := clean(g.Name)
 		keys = append(keys, tag+"group:"+name, tag+"flow:"+name)

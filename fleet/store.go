@@ -84,9 +84,11 @@ func newStoreOver(o Options, shared engine) *Store {
 	}
 }
 
-// Close ends what goes on behind the calls, and waits for it.
+// Close ends what goes on behind the calls, waits for it, and takes its leave of
+// the store: of who ends without, the others believe for 15 s that it lives.
 func (s *Store) Close() error {
 	s.stop()
+	s.signOff()
 	var err error
 	if s.owned {
 		err = s.client.Close()
