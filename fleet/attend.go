@@ -63,7 +63,7 @@ func (s *Store) listen(ctx context.Context) {
 	}
 }
 
-// parseWake reads “prefix:1:{owner}:lane:name state epoch”.
+// parseWake reads “prefix:2:{owner}:lane:name state epoch”.
 func parseWake(text string) (w Wake, ok bool) {
 	words := strings.Split(text, " ")
 	if len(words) != 3 {
@@ -290,26 +290,41 @@ func (s *Store) beat(ctx context.Context, now time.Time) {
 	}
 }
 
-// signOff says that this process does not live any more, if the store is there.
+// signOff says that this process does not live any more, if the store is there,
+// and takes no longer than a call may.
 func (s *Store) signOff() {
-	owners := map[string]bool{}
-	s.mu.Lock()
-	for _, m := range s.memos {
-		if !m.touched.IsZero() && !s.server.down {
-			owners[m.owner] = true
-		}
-	}
-	s.mu.Unlock()
-	if len(owners) == 0 || s.client == nil {
+	if s.client == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.o.Timeout)
 	defer cancel()
-	pipe := s.client.Pipeline()
-	for owner := range owners {
-		pipe.ZRem(ctx, s.keys.live(owner), s.instance)
+	done := make(chan struct{})
+	go func() { // a client that is not ours may have more patience
+		defer close(done)
+		s.stopped.Wait() // or what goes on behind the calls says that it lives after all
+		pipe := s.client.Pipeline()
+		for _, owner := range s.present(time.Now()) {
+			pipe.ZRem(ctx, s.keys.live(owner), s.instance)
+		}
+		_, _ = pipe.Exec(ctx) // else it is found out when its last sign of life is old
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
 	}
-	_, _ = pipe.Exec(ctx) // else it is found out when its last sign of life is old
+}
+
+// present are the owners of whom the store still believes that this process has
+// calls.
+func (s *Store) present(now time.Time) (owners []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.memos {
+		if now.Sub(m.touched) < 3*beatEvery*time.Microsecond && !s.server.down && !slices.Contains(owners, m.owner) {
+			owners = append(owners, m.owner)
+		}
+	}
+	return owners
 }
 
 // late takes the ends that the store has missed.

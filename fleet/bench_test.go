@@ -196,6 +196,28 @@ func spread(callers, n int, f func(i int)) time.Duration {
 	return time.Since(start)
 }
 
+// BenchmarkMemory measures what an attempt in flight takes of the server's memory.
+func BenchmarkMemory(b *testing.B) {
+	s, c := benchServer(b)
+	ctx := context.Background()
+	engine := newScripted(c, Policy{}.filled(), keyspace{"bench"})
+	round(b, ctx, engine, "warm")
+	request := benchRequest("o")
+	request.Groups[0].Pace = 0.1 // so that their output does not end before all are there
+	from, n := info(b, s, "memory", "used_memory_dataset"), 0
+	for b.Loop() {
+		for range 10_000 {
+			n++
+			id := ID("500000." + strconv.Itoa(1e15+n)) // as long as they are
+			if r, err := engine.acquire(ctx, 0, &acquisition{Request: request, id: id, instance: "i"}); err != nil || r.ID == "" {
+				b.Fatal(r, err)
+			}
+		}
+	}
+	b.ReportMetric((info(b, s, "memory", "used_memory_dataset")-from)/float64(n), "B/attempt")
+	b.ReportMetric(0, "ns/op")
+}
+
 // BenchmarkContended measures what an acquire costs the server while many want
 // more than there is: flows that ask again when they are told to, in time that
 // does not pass by itself.
@@ -253,18 +275,23 @@ func round(b *testing.B, ctx context.Context, e *scripted, id string) {
 
 // usec is the time the server has used the processor for, in microseconds. Its
 // commandstats tell of time that passes, other processes' included.
-func usec(b *testing.B, s *servertest.Server) (sum float64) {
-	for line := range strings.Lines(s.Do("info", "cpu")) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
-		if name == "used_cpu_sys" || name == "used_cpu_user" {
+func usec(b *testing.B, s *servertest.Server) float64 {
+	return 1e6 * (info(b, s, "cpu", "used_cpu_sys") + info(b, s, "cpu", "used_cpu_user"))
+}
+
+// info is a number that the server tells of itself.
+func info(b *testing.B, s *servertest.Server, section, name string) float64 {
+	for line := range strings.Lines(s.Do("info", section)) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+":"); ok {
 			n, err := strconv.ParseFloat(value, 64)
 			if err != nil {
 				b.Fatal(err)
 			}
-			sum += n * 1e6
+			return n
 		}
 	}
-	return sum
+	b.Fatalf("the server does not tell its %s", name)
+	return 0
 }
 
 // evalsha is the time that scripts have run for since the last CONFIG RESETSTAT,

@@ -169,14 +169,14 @@ func (h *history) request() *Request {
 	t := h.t
 	r := &Request{Owner: h.owner, Lane: "up/messages/opus", Horizon: rapid.SampledFrom([]time.Duration{0, time.Second}).Draw(t, "horizon")}
 	for _, g := range h.shape {
-		n := Group{Name: g.Name, Pace: float64(rapid.SampledFrom([]int{0, 50, 80}).Draw(t, "pace"))}
+		n := Group{Name: g.Name, Pace: rapid.SampledFrom([]float64{0, 50, 80, 800.0 / 13}).Draw(t, "pace")}
 		for _, b := range g.Buckets {
 			if !h.calm {
 				b.Cap = float64(rapid.SampledFrom([]int{0, 600, 60}).Draw(t, "cap"))
 			}
 			b.Cost = 1
 			if b.Kind != Requests {
-				b.Cost = float64(rapid.IntRange(0, 400).Draw(t, "cost"))
+				b.Cost = float64(rapid.IntRange(0, 400).Draw(t, "cost")) / rapid.SampledFrom([]float64{1, 1, 7}).Draw(t, "parts")
 			}
 			b.Keep = float64(rapid.SampledFrom([]int{0, 0, 5}).Draw(t, "keep"))
 			n.Buckets = append(n.Buckets, b)

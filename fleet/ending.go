@@ -13,7 +13,7 @@ const missing Reason = 255
 func micros(d time.Duration) float64 { return float64(d / time.Microsecond) }
 
 func duration(us float64) time.Duration {
-	return time.Duration(min(us, math.MaxInt64/2000)) * time.Microsecond
+	return time.Duration(max(-math.MaxInt64/2000, min(us, math.MaxInt64/2000))) * time.Microsecond
 }
 
 func (m *memory) settle(_ context.Context, now float64, t *settlement) (Reply, error) {

@@ -5,9 +5,12 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/evenkeel-dev/evenkeel/fleet/servertest"
 )
@@ -348,5 +351,40 @@ func TestClose_takesItsLeave(t *testing.T) {
 	}
 	if r := mustAcquire(t, stays, simple("o")); r.Local || r.Live != 1 {
 		t.Errorf("one has gone: %+v, want 1 alive", r)
+	}
+}
+
+// TestClose_inTime: a store that does not answer keeps nobody from ending.
+func TestClose_inTime(t *testing.T) {
+	server := servertest.Single(t, servertest.Redis)
+	s := newStore(t, Options{URL: "redis://" + server.Addr, Timeout: 200 * time.Millisecond})
+	warm(t, s, "o")
+	server.Freeze()
+	defer server.Thaw()
+	start := time.Now()
+	if err := s.Close(); err != nil || time.Since(start) > 3*time.Second {
+		t.Errorf("it is closed after %v, with %v; want that soon", time.Since(start), err)
+	}
+}
+
+// TestClient_usable: a client that would retry, or wait for longer than a call
+// may, is not taken.
+func TestClient_usable(t *testing.T) {
+	for name, tt := range map[string]struct {
+		client redis.UniversalClient
+		bad    string
+	}{
+		"as it is made":            {redis.NewClient(&redis.Options{}), "ContextTimeoutEnabled"},
+		"that retries":             {redis.NewClient(&redis.Options{ContextTimeoutEnabled: true}), "MaxRetries"},
+		"as it should be":          {redis.NewClient(&redis.Options{ContextTimeoutEnabled: true, MaxRetries: -1}), ""},
+		"of a Cluster":             {redis.NewClusterClient(&redis.ClusterOptions{MaxRetries: -1}), "ContextTimeoutEnabled"},
+		"of a Cluster, that tries": {redis.NewClusterClient(&redis.ClusterOptions{ContextTimeoutEnabled: true, MaxRetries: 2}), "MaxRetries"},
+		"of a Cluster, in order":   {redis.NewClusterClient(&redis.ClusterOptions{ContextTimeoutEnabled: true, MaxRetries: -1}), ""},
+	} {
+		_, err := Options{Client: tt.client}.filled()
+		if (err == nil) != (tt.bad == "") || err != nil && !strings.Contains(err.Error(), tt.bad) {
+			t.Errorf("a client %s: %v, want %q", name, err, tt.bad)
+		}
+		_ = tt.client.Close()
 	}
 }

@@ -22,12 +22,12 @@ func FuzzDecode(f *testing.F) {
 	f.Add("0 limit 1 1 1 0 0 0 closed 1 0 0 0 500 3 99999999999 1")
 	f.Fuzz(func(t *testing.T, text string) {
 		r, err := decode(text)
-		if err == nil && len(strings.Fields(text)) < 16 {
+		if err == nil && len(strings.Split(text, " ")) < 16 {
 			t.Errorf("%q is read as %+v: words are missing", text, r)
 		}
 		for _, g := range r.Groups {
 			for _, b := range g.Buckets {
-				if x := b.Level + b.Limit + b.Depth + b.Cap; err == nil && math.IsNaN(x) {
+				if x := b.Level - b.Limit - b.Depth - b.Cap; math.IsNaN(x) {
 					t.Errorf("%q is read as %+v", text, r)
 				}
 			}
@@ -57,7 +57,7 @@ func FuzzClientOptions(f *testing.F) {
 
 // FuzzWake: whatever is published is a wake-up or nothing.
 func FuzzWake(f *testing.F) {
-	f.Add("evenkeel:1:{org}:lane:api/messages/opus open 2")
+	f.Add("evenkeel:2:{org}:lane:api/messages/opus open 2")
 	f.Add("{}:lane: closed 1")
 	f.Fuzz(func(t *testing.T, text string) {
 		if w, ok := parseWake(text); ok && (w.All || w.State > HalfOpen) {

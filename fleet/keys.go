@@ -9,7 +9,7 @@ import (
 
 // version is that of what is stored. Processes of different versions share
 // nothing, and disturb each other in nothing.
-const version = "1"
+const version = "2"
 
 // keyspace names keys. docs/fleet.md lists them for operators.
 type keyspace struct{ prefix string }

@@ -30,8 +30,9 @@ type Options struct {
 	// valkey:// and valkeys:// are the same. The user is an ACL user.
 	URL string
 
-	// Client is used instead of URL, and is not closed. It should not retry:
-	// see [ClientOptions].
+	// Client is used instead of URL, and is not closed. It must not retry, which
+	// would run scripts twice, and must heed deadlines: one that does not waits five
+	// seconds for a server that is frozen. See [ClientOptions].
 	Client redis.UniversalClient
 
 	// TLS is used with rediss://; nil means the system's roots.
@@ -66,7 +67,7 @@ func (o Options) filled() (Options, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Client != nil {
-		return o, nil
+		return o, usable(o.Client)
 	}
 	c, err := ClientOptions(o.URL)
 	if err != nil {
@@ -78,6 +79,24 @@ func (o Options) filled() (Options, error) {
 	c.PoolTimeout = o.Timeout
 	o.Client = redis.NewUniversalClient(c)
 	return o, nil
+}
+
+// usable says what keeps a client from being used, of the kinds that can be asked.
+func usable(c redis.UniversalClient) error {
+	heeds, retries := true, 0
+	switch c := c.(type) {
+	case *redis.Client:
+		heeds, retries = c.Options().ContextTimeoutEnabled, c.Options().MaxRetries
+	case *redis.ClusterClient:
+		heeds, retries = c.Options().ContextTimeoutEnabled, c.Options().MaxRetries
+	}
+	switch {
+	case !heeds:
+		return errors.New("fleet: Options.Client does not heed deadlines: set ContextTimeoutEnabled, as ClientOptions does")
+	case retries > 0:
+		return errors.New("fleet: Options.Client retries: set MaxRetries to -1, as ClientOptions does")
+	}
+	return nil
 }
 
 // ClientOptions are the settings of a client for the store at an URL; see

@@ -333,8 +333,18 @@ func (f *fields) word() string {
 
 func (f *fields) num() float64 {
 	n, err := strconv.ParseFloat(f.word(), 64)
-	f.bad = f.bad || err != nil
+	f.bad = f.bad || err != nil || math.IsNaN(n) || math.IsInf(n, 0)
 	return n
+}
+
+// count reads a number of things.
+func (f *fields) count() int {
+	n := f.num()
+	if n < 0 || n > 1e15 || n != math.Trunc(n) {
+		f.bad = true
+		return 0
+	}
+	return int(n)
 }
 
 // numbers reads n of them: packed, as servers store them, or as words.
@@ -369,9 +379,9 @@ func (f *fields) buckets(n int) []BucketState {
 	for i := range all {
 		name, limit, _ := strings.Cut(f.word(), ":")
 		k, ok := kindNamed[name]
-		n, err := strconv.ParseFloat(limit, 64)
-		all[i].Kind, all[i].Cap = k, n
-		f.bad = f.bad || !ok || err != nil
+		cap := fields{rest: limit}
+		all[i].Kind, all[i].Cap = k, cap.num()
+		f.bad = f.bad || !ok || cap.bad || cap.rest != ""
 	}
 	v := f.numbers(4 + 6*n) // of time, and output a second, to come, and when the next of it ends, and the buckets
 	for i := range all {
@@ -396,31 +406,35 @@ func decode(text string) (r Reply, err error) {
 	if status == 2 {
 		r.Reason = missing
 	}
-	r.Group = max(0, int(f.num())-1)
-	r.Kind = Kind(f.num())
+	r.Group = max(0, f.count()-1)
+	r.Kind = Kind(min(f.count(), int(Tokens)+1))
+	f.bad = f.bad || r.Kind > Tokens
 	r.Probe = f.num() != 0
 	r.Paid, r.Counted = f.num() != 0, f.num() != 0
 	switch f.word() {
+	case "closed":
 	case "open":
 		r.Breaker = Open
 	case "half-open":
 		r.Breaker = HalfOpen
+	default:
+		f.bad = true
 	}
-	r.Epoch = uint64(f.num())
+	r.Epoch = uint64(f.count())
 	r.Moved = f.num() != 0
 	r.NextProbe, r.Ramp, r.Budget = duration(f.num()), duration(f.num()), f.num()
-	r.Live = int(f.num())
-	for range int(f.num()) {
+	r.Live = f.count()
+	for range f.count() {
 		if f.bad {
 			break
 		}
 		g := GroupState{born: f.num(), Paused: duration(f.num()), Wary: duration(f.num()), Budget: f.num()}
-		if n := f.num(); n > 0 && n <= float64(Tokens) {
-			g.Buckets = f.buckets(int(n))
+		if n := f.count(); n > 0 && n <= int(Tokens) {
+			g.Buckets = f.buckets(n)
 		}
 		r.Groups = append(r.Groups, g)
 	}
-	if f.bad || f.rest != "" {
+	if f.bad || f.rest != "" || r.Group > 0 && r.Group >= len(r.Groups) {
 		return Reply{}, fmt.Errorf("fleet: the store answers %.80q, which is no reply of these scripts", text)
 	}
 	return r, nil

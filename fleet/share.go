@@ -20,6 +20,7 @@ type memo struct {
 	at      time.Time
 	used    time.Time // by a call
 	touched time.Time // when the store was last told that this process lives
+	renewed time.Time // when an acquire last said that the keys are in use
 	state   State
 	known   bool // state is of the store
 	live    float64

@@ -22,6 +22,7 @@ type Store struct {
 	wakes    chan Wake
 	stop     context.CancelFunc
 	stopped  sync.WaitGroup
+	left     sync.Once
 	greeted  chan struct{} // closed when the store has been looked for
 	hashes   hashes
 	instance string
@@ -85,10 +86,10 @@ func newStoreOver(o Options, shared engine) *Store {
 }
 
 // Close ends what goes on behind the calls, waits for it, and takes its leave of
-// the store: of who ends without, the others believe for 15 s that it lives.
+// the store: of who ends without, that believes for 15 s that it lives.
 func (s *Store) Close() error {
 	s.stop()
-	s.signOff()
+	s.left.Do(s.signOff)
 	var err error
 	if s.owned {
 		err = s.client.Close()
@@ -403,14 +404,15 @@ func (s *Store) remember(now time.Time, r *Request) (m *memo, ask bool) {
 	return m, !s.server.down && (o == nil || !o.down)
 }
 
-// touch says whether the store is to be told that this process lives.
+// touch says whether an acquire is to tell the store that this process lives and
+// its keys are in use.
 func (s *Store) touch(now time.Time, m *memo) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now.Sub(m.touched) < beatEvery*time.Microsecond && now.Unix()/3600 == m.touched.Unix()/3600 {
-		return false // its reservations have had a place since it last did
+	if now.Sub(m.renewed) < beatEvery*time.Microsecond && now.Unix()/3600 == m.renewed.Unix()/3600 {
+		return false // reservations of this hour have a key, and it expires
 	}
-	m.touched = now
+	m.touched, m.renewed = now, now
 	return true
 }
 
@@ -419,7 +421,7 @@ func (s *Store) touch(now time.Time, m *memo) bool {
 func (s *Store) untouch(m *memo) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m.touched = time.Time{}
+	m.touched, m.renewed = time.Time{}, time.Time{}
 }
 
 // note remembers what a reply has told.

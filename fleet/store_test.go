@@ -129,8 +129,8 @@ func TestStore_failures(t *testing.T) {
 			func(s *servertest.Server) { s.Do("config", "set", "maxmemory", "0") }, CauseFull,
 		},
 		{
-			"another's key", nil, func(s *servertest.Server) { s.Do("set", "evenkeel:1:{o}:live", "x") },
-			func(s *servertest.Server) { s.Do("del", "evenkeel:1:{o}:live") }, CauseType,
+			"another's key", nil, func(s *servertest.Server) { s.Do("set", "evenkeel:2:{o}:live", "x") },
+			func(s *servertest.Server) { s.Do("del", "evenkeel:2:{o}:live") }, CauseType,
 		},
 		{
 			"no rights", nil, func(s *servertest.Server) { s.Do("acl", "setuser", "default", "-evalsha", "-eval") },
@@ -144,7 +144,7 @@ func TestStore_failures(t *testing.T) {
 			s := newStore(t, on(server))
 			warm(t, s, "o")
 			if tt.name == "another's key" {
-				server.Do("del", "evenkeel:1:{o}:live")
+				server.Do("del", "evenkeel:2:{o}:live")
 			}
 			tt.break_(server)
 			goesLocal(t, s, "o", tt.want)
@@ -347,7 +347,7 @@ func TestStore_keysExpire(t *testing.T) {
 		t.Fatal(keys, err)
 	}
 	for _, k := range keys {
-		if ttl := c.TTL(t.Context(), k).Val(); ttl < 0 && k != "evenkeel:1:salt" {
+		if ttl := c.TTL(t.Context(), k).Val(); ttl < 0 && k != "evenkeel:2:salt" {
 			t.Errorf("%s never expires", k)
 		}
 		if v := c.Dump(t.Context(), k).Val(); strings.Contains(k+v, "sk-secret") {

@@ -14,11 +14,11 @@ local horizon, random, price, purse_of = match(A[5], '(%S+) (%S+) (%S+) (%S+)')
 horizon, random, price = tonumber(horizon), tonumber(random), tonumber(price)
 local scoped, income = purse_of == '2', A[6]
 
-local groups, pace = {}, {}
+local groups, pace, pace_text = {}, {}, {}
 ai = 9
 for i = 1, tonumber(A[8]) do
 	local n, kinds, caps, first, j = tonumber(A[ai + 1]), {}, {}, ai + 4, 0
-	pace[i] = tonumber(A[ai])
+	pace[i], pace_text[i] = tonumber(A[ai]), A[ai]
 	for name, cap in string.gmatch(A[ai + 2], '(%a+):([^ ]+)') do
 		j = j + 1
 		kinds[j], caps[j] = KINDS[name], cap
@@ -196,11 +196,14 @@ local record = table.concat({NOW, epoch, lease, price, purse_of, income, '0', A[
 local early = income
 if scoped and price > 0 then early = '0' end
 early = id .. ' ' .. epoch .. ' ' .. lease .. ' ' .. early
-local took_off = call('ZADD', KEYS[3], 'NX', NOW, early) == 1
 -- NX: should a client send this twice, it is charged once.
 if call('HSETNX', KEYS[4], id, record) == 0 then
-	if took_off then call('ZREM', KEYS[3], early) end
 	return answer(1, 'again', 0, 0, 0, match(call('HGET', KEYS[4], id), '%S+ %S+ (%S+)'))
+end
+local flies = redis.pcall('ZADD', KEYS[3], 'NX', NOW, early)
+if type(flies) == 'table' then -- of another type: then nothing is reserved either
+	call('HDEL', KEYS[4], id)
+	return flies
 end
 if probe then
 	L.lease = L.lease + 1
@@ -225,7 +228,7 @@ for i, g in ipairs(groups) do
 		if b.kind == OUTPUT and pace[i] > 0 then
 			if cost > 0 then
 				g.score = now + ceil(cost / pace[i] * 1e6)
-				g.member = id .. ' ' .. b.cost_text .. ' ' .. pace[i] .. ' ' .. NOW
+				g.member = id .. ' ' .. b.cost_text .. ' ' .. pace_text[i] .. ' ' .. NOW -- as settle finds it in the reservation
 				g.more, g.tokens = pace[i], cost
 			end
 		elseif cost ~= 0 then

@@ -53,15 +53,14 @@ end
 
 -- pack and parse write and read n numbers. A server that cannot pack, such as
 -- one that is made for tests, keeps them as words.
-local DOUBLES = '<dddddddddddddddddddddddddddd'
 local function pack(t, n)
-	if struct then return struct.pack(sub(DOUBLES, 1, n + 1), unpack(t, 1, n)) end
+	if struct then return struct.pack('<' .. string.rep('d', n), unpack(t, 1, n)) end
 	local words = {}
-	for i = 1, n do words[i] = fmt('%.17g', t[i]) end
+	for i = 1, n do words[i] = real(t[i]) end
 	return table.concat(words, ' ')
 end
 local function parse(s)
-	if struct then return {struct.unpack(sub(DOUBLES, 1, #s / 8 + 1), s)} end
+	if struct then return {struct.unpack('<' .. string.rep('d', #s / 8), s)} end
 	local t, n = {}, 0
 	for word in string.gmatch(s, '%S+') do
 		n = n + 1

@@ -7,7 +7,7 @@
 -- It reads and writes the numbers of a group packed, as load in core.lua lists
 -- them, and leaves the text beside them as it was.
 
-local unpack, DOUBLES = unpack, '<dddddddddddddddddddddddddddd'
+local unpack = unpack
 local function fast()
 	local A, K, call, fmt, max = ARGV, KEYS, redis.call, string.format, math.max
 	local struct = rawget(_G, 'struct')
@@ -30,9 +30,9 @@ local function fast()
 	epoch = epoch == 1 and '1' or fmt('%d', epoch)
 	for i = 1, groups do
 		local v = call('HMGET', K[3 + 2 * i], 'packed', 'kinds', 'born', 'paused', 'wary', 'spent', 'line')
-		if v[2] ~= A[ai + 2] or (v[4] and v[4] + 0 > now) or (v[5] and v[5] + 0 > now) or (v[7] and v[7] + 0 > now) then return end
+		if v[2] ~= A[ai + 2] or not v[1] or (v[4] and v[4] + 0 > now) or (v[5] and v[5] + 0 > now) or (v[7] and v[7] + 0 > now) then return end
 		local pace, buckets, out = A[ai] + 0, A[ai + 1] + 0, A[ai + 3] + 0
-		local form = buckets == 3 and '<dddddddddddddddddddddd' or string.sub(DOUBLES, 1, 5 + 6 * buckets) -- of three: what is usual
+		local form = buckets == 3 and '<dddddddddddddddddddddd' or '<' .. string.rep('d', 4 + 6 * buckets) -- of three: what is usual
 		local s, o, used = {struct.unpack(form, v[1])}, 4, 0
 		local at, running, promised, soonest = s[1], s[2], s[3], s[4]
 		if at > now then return end
@@ -90,12 +90,13 @@ local function fast()
 
 	-- From here on everything is written.
 	local live, early = call('ZCARD', K[1]), A[2] .. ' ' .. epoch .. ' 0 ' .. income
-	local took_off = call('ZADD', K[3], 'NX', NOW, early) == 1
 	local record = NOW .. ' ' .. epoch .. ' 0 0 1 ' .. income .. ' 0 ' .. A[7] .. '|'
-	record = record .. struct.pack(n == 3 and '<ddd' or string.sub(DOUBLES, 1, n + 1), unpack(befores))
-	if call('HSETNX', K[4], A[2], record) == 0 then
-		if took_off then call('ZREM', K[3], early) end
-		return
+	record = record .. struct.pack(n == 3 and '<ddd' or '<' .. string.rep('d', n), unpack(befores))
+	if call('HSETNX', K[4], A[2], record) == 0 then return end
+	local flies = redis.pcall('ZADD', K[3], 'NX', NOW, early)
+	if type(flies) == 'table' then -- of another type: then nothing is reserved either
+		call('HDEL', K[4], A[2])
+		return flies
 	end
 	local told = ''
 	ai = 9
