@@ -127,6 +127,9 @@ func (s *Store) greet(ctx context.Context) {
 	defer cancel()
 	if err := s.client.Ping(ctx).Err(); err != nil {
 		s.weigh(ctx, time.Now(), "", err)
+		s.mu.Lock()
+		s.server.told, s.server.toldAt = causeOf(err), time.Now() // once is enough
+		s.mu.Unlock()
 		s.o.Log.LogAttrs(ctx, slog.LevelWarn, "store does not answer", slog.String("cause", string(causeOf(err))),
 			slog.String("error", err.Error()))
 		return // whether calls go on alone is found out by those who ask

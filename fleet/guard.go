@@ -23,6 +23,8 @@ type guard struct {
 	retry  time.Time // when to look
 	cause  Cause     // of the last error
 	text   string    // and its words
+	told   Cause     // in the log
+	toldAt time.Time
 }
 
 const (
@@ -38,20 +40,28 @@ const (
 	// should have failed. One that needs longer is not waited for: see the package
 	// comment for what that costs.
 	settleFor = 3*(retryEvery+attendEvery) + 250*time.Millisecond
+	// tellEvery is how often causes that change are told of.
+	tellEvery = 5 * time.Second
 	// quiet is for how long the share must not have been asked before it ends,
 	// so that errors now and then do not each begin a new one.
 	quiet = time.Second
 )
 
-// fail notes an error, and reports whether it was one too many.
-func (g *guard) fail(now time.Time, err error) bool {
+// fail notes an error, and reports whether it was one too many, and whether it is
+// worth telling: that one, and while it is down another cause, for one that was
+// told of a server that has gone is of no use where it has come back without our
+// rights.
+func (g *guard) fail(now time.Time, err error) (tripped, news bool) {
 	g.errors++
 	g.cause, g.text = causeOf(err), err.Error()
-	if g.down || g.errors < errorsToTrip {
-		return false
+	if !g.down && g.errors >= errorsToTrip {
+		g.down, g.since, g.retry, tripped = true, now, now.Add(retryEvery), true
 	}
-	g.down, g.since, g.retry = true, now, now.Add(retryEvery)
-	return true
+	again, lately := g.cause == g.told, now.Sub(g.toldAt) < tellEvery
+	if news = tripped && !(again && lately) || g.down && !again && !lately; news {
+		g.told, g.toldAt = g.cause, now
+	}
+	return tripped, news
 }
 
 // doubtful reports whether an answer ends what was an outage to others.
@@ -69,7 +79,7 @@ func (g *guard) due(now time.Time) bool { return g.down && !now.Before(g.retry) 
 // weigh tells the guards how it went.
 func (s *Store) weigh(ctx context.Context, now time.Time, owner string, err error) {
 	s.mu.Lock()
-	tripped := false
+	tripped, news := false, false
 	switch {
 	case err == nil:
 		if s.server.doubtful() {
@@ -83,7 +93,7 @@ func (s *Store) weigh(ctx context.Context, now time.Time, owner string, err erro
 			delete(s.owners, owner)
 		}
 	default:
-		tripped = s.guardOf(owner, causeOf(err)).fail(now, err)
+		tripped, news = s.guardOf(owner, causeOf(err)).fail(now, err)
 	}
 	if err != nil {
 		s.counts.errors++
@@ -94,6 +104,8 @@ func (s *Store) weigh(ctx context.Context, now time.Time, owner string, err erro
 	}
 	if tripped {
 		s.wake(Wake{All: true}) // what it has told them to wait for is not so any more
+	}
+	if news {
 		what := []slog.Attr{slog.String("cause", string(causeOf(err))), slog.String("error", err.Error())}
 		if s.cluster || causeOf(err).ofKeys() { // the others go on as they were
 			what = append(what, slog.String("owner", owner))

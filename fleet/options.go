@@ -119,7 +119,7 @@ func ClientOptions(rawURL string) (*redis.UniversalOptions, error) {
 		if strings.Contains(err.Error(), "invalid port") && !strings.Contains(rawURL, "@") {
 			return nil, errors.New("fleet: the store's URL has a port that is no number")
 		}
-		return nil, errors.New("fleet: the store's URL cannot be read: in user and password, % / # ? @ and : are written %25 %2F %23 %3F %40 and %3A")
+		return nil, errors.New("fleet: the store's URL cannot be read: in user and password, % / # ? @ and : are written %25 %2F %23 %3F %40 and %3A, and a port is a number")
 	}
 	switch u.Scheme {
 	case "redis", "valkey":

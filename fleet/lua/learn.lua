@@ -22,6 +22,7 @@ for i = 1, tonumber(A[6]) do
 	end
 end
 load_lane()
+try_sets(groups)
 steady(groups)
 tick()
 

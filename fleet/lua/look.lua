@@ -21,7 +21,7 @@ end
 load_lane()
 steady(groups)
 tick()
-call('ZCARD', KEYS[3])
+try_sets(groups)
 if charge then charge = call('SET', KEYS[4], 'charged', 'NX', 'PX', 600000) end
 for _, g in ipairs(groups) do
 	if g.born > 0 then
