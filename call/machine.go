@@ -227,6 +227,10 @@ func (m *Machine) held(ctx context.Context, now time.Time, h Hold) Action {
 	if soonest := now.Add(10 * time.Millisecond); h.Until.Before(soonest) && !h.Refuse {
 		h.Until = soonest
 	}
+	// A retry is owed then, but a success may pay for it before.
+	if last := m.latest(now, h.Reason); h.Reason == HoldBudget && h.Wake != nil && h.Until.After(last) && last.After(now) {
+		h.Until = last
+	}
 	open := h.Reason == HoldBreaker && m.policy.RefuseOpen
 	fits := !h.Refuse && !open && !h.Until.After(m.latest(now, h.Reason))
 	switch {

@@ -284,6 +284,38 @@ func TestMachine_actionsOutOfTurnPanic(t *testing.T) {
 	m.Next(ctx, start)
 }
 
+// TestMachine_waitsForMoneyToTheEnd: the next retry that is owed may be beyond a
+// call's time. A success may pay for one before that, so nobody gives up early.
+func TestMachine_waitsForMoneyToTheEnd(t *testing.T) {
+	for name, c := range map[string]Call{
+		"a deadline":       {ID: 1, Arrived: start, Deadline: start.Add(5 * time.Second)},
+		"what it may wait": {ID: 1, Arrived: start, MaxWait: 5 * time.Second},
+	} {
+		for _, paid := range []bool{false, true} {
+			wake, poor := make(chan struct{}), true
+			adm := &open{poor: true, hold: func(now time.Time, n Need) (Hold, bool) {
+				return Hold{Reason: HoldBudget, Until: now.Add(10 * time.Second), Wake: wake}, poor && n.Attempt > 1
+			}}
+			m := New(testPolicy(), adm, c)
+			m.Next(ctx, start)
+			a := m.Judge(ctx, start, overloaded, true)
+			for a.Kind == Wait && a.Hold != HoldBudget {
+				a = m.Next(ctx, a.Until)
+			}
+			if a.Kind != Wait || !a.Until.Equal(start.Add(5*time.Second)) || a.Wake != wake {
+				t.Fatalf("%s: got %+v, want a wait to the end, or until it is woken", name, a)
+			}
+			now, want := a.Until, Return
+			if paid {
+				now, want, poor = start.Add(3*time.Second), Send, false
+			}
+			if a = m.Next(ctx, now); a.Kind != want {
+				t.Errorf("%s, paid for in time %v: got %+v, want %v", name, paid, a, want)
+			}
+		}
+	}
+}
+
 // TestMachine_drawsAgain: a wait that is too long by chance is no reason to give
 // up with time left; one that is always too long is.
 func TestMachine_drawsAgain(t *testing.T) {
