@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/evenkeel-dev/evenkeel/call"
+	"github.com/evenkeel-dev/evenkeel/classify"
 	"github.com/evenkeel-dev/evenkeel/claude"
 	"github.com/evenkeel-dev/evenkeel/limit"
 )
@@ -48,7 +49,7 @@ type (
 
 // laneView is what is known of a lane of the fleet.
 type laneView struct {
-	key    call.Key
+	need   call.Need // of one who asked
 	state  State
 	at     time.Time // when state was true
 	closed time.Time // when its breaker last closed, as far as is known
@@ -322,9 +323,10 @@ func (a *Admission) note(now time.Time, t *attempt, reply *Reply, heard bool) {
 		if len(a.lanes) >= mostSeen {
 			clear(a.lanes)
 		}
-		l = &laneView{key: t.need.Key}
+		l = &laneView{}
 		a.lanes[name] = l
 	}
+	l.need = t.need
 	l.state, l.at = reply.State, now
 	if reply.Ramp > 0 {
 		l.closed = now.Add(reply.Ramp - a.store.ramp())
@@ -359,6 +361,13 @@ func (a *Admission) heed(now time.Time, w Wake) {
 		a.mu.Unlock()
 		return
 	}
+	need := l.need
+	if w.Budget != (Budget{}) {
+		a.mu.Unlock()
+		a.memory.Afford(need, classify.UpstreamPurse, int(w.Budget.Lane))
+		a.memory.Afford(need, classify.ScopePurse, int(w.Budget.Scope))
+		return
+	}
 	if w.Epoch > l.state.Epoch {
 		l.state.Breaker, l.state.Epoch, l.state.NextProbe, l.at = w.State, w.Epoch, 0, now
 	}
@@ -368,9 +377,9 @@ func (a *Admission) heed(now time.Time, w Wake) {
 	}
 	a.mu.Unlock()
 	if news {
-		a.tellMoved(l.key, w.State)
+		a.tellMoved(need.Key, w.State)
 	}
-	a.memory.Rouse(now, l.key, w.State == Closed)
+	a.memory.Rouse(now, need.Key, w.State == Closed)
 }
 
 // news says whether a state of the breaker is one that has not been logged.

@@ -265,6 +265,36 @@ func TestAdmission_budgetIsOne(t *testing.T) {
 	})
 }
 
+// Where all wait for the budget nobody asks, and so hears that others have filled
+// it: that is looked for.
+func TestAdmission_budgetOfOthers(t *testing.T) {
+	two(t, Policy{Budget: 10, BreakerOff: true}, call.MemoryConfig{Breaker: call.BreakerConfig{Off: true}}, func(t *testing.T, a, b *process, _ string) {
+		a.introduce(6000, 5000)
+		var last call.Ticket
+		for range 2 { // ten tokens
+			n := b.need()
+			n.Attempt, n.Price = 2, 5
+			last = b.granted(n)
+		}
+		poor := b.need()
+		poor.Attempt, poor.Price = 2, 5
+		hold := b.admit(poor).Hold
+		if hold.Reason != call.HoldBudget {
+			t.Fatalf("held for %v, want the budget", hold.Reason)
+		}
+		b.end(last, overloaded, call.GaveUp)
+		for range 5 {
+			a.end(a.granted(a.need()), servedWell, call.Succeeded)
+		}
+		start := time.Now()
+		select {
+		case <-hold.Wake:
+		case <-time.After(9 * time.Second): // in ten a retry is owed
+			t.Fatalf("not woken within %v by what others have brought in", time.Since(start))
+		}
+	})
+}
+
 // A call that is booked ahead and leaves gives back its booking, and the price
 // that was charged with it.
 func TestAdmission_aBookingIsGivenBack(t *testing.T) {

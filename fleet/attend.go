@@ -11,13 +11,30 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Wake tells that a breaker has moved. It is no more than a hint to those who
-// wait, to ask again sooner: messages can be lost.
+// Wake tells that a breaker has moved, or that there is more for retries than this
+// process had heard of. It is no more than a hint to those who wait, to ask again
+// sooner: messages can be lost.
 type Wake struct {
 	Owner, Lane string
 	State       BreakerState
 	Epoch       uint64
-	All         bool // messages may have been missed, or the store has come back: whoever waits asks again
+	Budget      Budget // more than nothing: this is about that, and not about the breaker
+	All         bool   // messages may have been missed, or the store has come back: whoever waits asks again
+}
+
+// Budget is how many tokens there are for retries: of a lane, and of the first group
+// of its requests, for those of 429s.
+type Budget struct{ Lane, Scope float64 }
+
+// moreThan says what there is more of than there was.
+func (s *State) moreThan(was *State) (b Budget, more bool) {
+	if s.Budget > was.Budget {
+		b.Lane = s.Budget
+	}
+	if len(s.Groups) > 0 && len(was.Groups) > 0 && s.Groups[0].Budget > was.Groups[0].Budget {
+		b.Scope = s.Groups[0].Budget
+	}
+	return b, b != Budget{}
 }
 
 // Wakes is where breakers tell that they have moved. Who does not read misses
@@ -268,6 +285,11 @@ func (s *Store) look(ctx context.Context, m *memo, b *bill) error {
 	}
 	if m.known && !m.local {
 		s.heed(m, reply.State)
+		// Nobody here may have asked for a while: those who wait for a retry to be
+		// paid for do not.
+		if b, more := reply.moreThan(&m.state); more {
+			s.wake(Wake{Owner: clean(m.owner), Lane: clean(req.Lane), Budget: b})
+		}
 		m.at, m.state = now, reply.State
 	}
 	return nil
