@@ -249,12 +249,7 @@ func TestAdmission_budgetIsOne(t *testing.T) {
 		n := a.need()
 		n.Attempt, n.Price, n.Paid = 2, 5, true
 		tk := a.granted(n)
-		poor := a.need()
-		poor.Attempt, poor.Price = 2, 5
-		hold := a.admit(poor).Hold
-		if hold.Reason != call.HoldBudget {
-			t.Fatalf("held for %v, want the budget", hold.Reason)
-		}
+		poor, hold := a.poor()
 		a.end(tk, servedWell, call.Succeeded)
 		select {
 		case <-hold.Wake:
@@ -263,6 +258,18 @@ func TestAdmission_budgetIsOne(t *testing.T) {
 		}
 		a.end(a.granted(poor), servedWell, call.Succeeded)
 	})
+}
+
+// poor is a call whose retry nothing pays for.
+func (p *process) poor() (call.Need, call.Hold) {
+	p.t.Helper()
+	n := p.need()
+	n.Attempt, n.Price = 2, 5
+	hold := p.admit(n).Hold
+	if hold.Reason != call.HoldBudget {
+		p.t.Fatalf("held for %v, want the budget", hold.Reason)
+	}
+	return n, hold
 }
 
 // Where all wait for the budget nobody asks, and so hears that others have filled
@@ -276,12 +283,7 @@ func TestAdmission_budgetOfOthers(t *testing.T) {
 			n.Attempt, n.Price = 2, 5
 			last = b.granted(n)
 		}
-		poor := b.need()
-		poor.Attempt, poor.Price = 2, 5
-		hold := b.admit(poor).Hold
-		if hold.Reason != call.HoldBudget {
-			t.Fatalf("held for %v, want the budget", hold.Reason)
-		}
+		_, hold := b.poor()
 		b.end(last, overloaded, call.GaveUp)
 		for range 5 {
 			a.end(a.granted(a.need()), servedWell, call.Succeeded)

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/redis/go-redis/v9"
 	"pgregory.net/rapid"
 
 	"github.com/evenkeel-dev/evenkeel/fleet/servertest"
@@ -48,10 +47,8 @@ func TestFast_isTaken(t *testing.T) {
 func TestLevels_areToldToPeople(t *testing.T) {
 	for _, kind := range servertest.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
-			server := servertest.Single(t, kind)
-			c := redis.NewClient(&redis.Options{Addr: server.Addr})
-			t.Cleanup(func() { _ = c.Close() })
-			engine := newScripted(c, Policy{}.filled(), keyspace{"evenkeel"})
+			place := single(t, kind)
+			c, engine := place.client, place.engine(Policy{}.filled())
 			r := Request{Owner: "o", Lane: "l", Groups: []Group{{Name: "g", Pace: 50, Buckets: []Bucket{
 				{Kind: Requests, Cost: 1, Cap: 600}, {Kind: Input, Cost: 0.5, Cap: 6000}, {Kind: Output, Cost: 500, Cap: 60_000},
 			}}}}
@@ -62,7 +59,7 @@ func TestLevels_areToldToPeople(t *testing.T) {
 				}
 				return got
 			}
-			text := func() string { return c.HGet(t.Context(), "evenkeel:2:{o}:group:g", "levels").Val() }
+			text := func() string { return c.HGet(t.Context(), "test:2:{o}:group:g", "levels").Val() }
 			acquire("a", dawn, none(&r))
 			first := text()
 			if want := "1800000000000000 50.000 500.000 1800000010000000 99.000 1.000 999.500 0.500 10000.000 0.000"; first != want {
@@ -78,7 +75,7 @@ func TestLevels_areToldToPeople(t *testing.T) {
 			if want, now := "1800000001000000 50.000 450.005 1800000010000100 100.000 2.000 1000.000 1.000 ", text(); !strings.HasPrefix(now, want) {
 				t.Errorf("a second later they are %q, want %q…", now, want)
 			}
-			if limits := c.HGet(t.Context(), "evenkeel:2:{o}:group:g", "limits").Val(); limits != "600 10 0 0 6000 10 0 0 60000 10 0 0" {
+			if limits := c.HGet(t.Context(), "test:2:{o}:group:g", "limits").Val(); limits != "600 10 0 0 6000 10 0 0 60000 10 0 0" {
 				t.Errorf("limits are %q", limits)
 			}
 		})

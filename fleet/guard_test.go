@@ -51,17 +51,15 @@ func TestStore_anothersKey(t *testing.T) {
 			r := simple("o")
 			r.Groups[0].Pace = 10
 			r.Groups[0].Buckets = append(r.Groups[0].Buckets, Bucket{Kind: Output, Cost: 10, Cap: 60_000})
-			one := func() bool {
+			one := func() {
 				got := mustAcquire(t, s, r)
 				if got.ID != "" {
 					_, _ = s.Learn(t.Context(), got.ID, Lesson{Views: [][]View{{{}, {}, {Limit: 60_000, Remaining: 60_000}}}})
 					_, _ = s.Settle(t.Context(), got.ID, Outcome{Charge: Refunded})
 				}
-				return !got.Local
 			}
-			for !one() {
-				time.Sleep(20 * time.Millisecond)
-			}
+			warm(t, s, "o")
+			one()
 			key := "evenkeel:2:{o}:" + key
 			server.Do("del", key)
 			server.Do("set", key, "another's")
@@ -72,11 +70,7 @@ func TestStore_anothersKey(t *testing.T) {
 				t.Errorf("health is %+v, want one owner with a key of another type", h)
 			}
 			server.Do("del", key)
-			for end := time.Now().Add(10 * time.Second); !one(); time.Sleep(50 * time.Millisecond) {
-				if time.Now().After(end) {
-					t.Fatalf("the key is gone: %+v", s.Health())
-				}
-			}
+			eventually(t, s, "o", isShared)
 		})
 	}
 }

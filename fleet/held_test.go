@@ -34,10 +34,8 @@ func TestHeld_forAnHour(t *testing.T) {
 func TestHeld_expires(t *testing.T) {
 	for _, kind := range servertest.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
-			server := servertest.Single(t, kind)
-			c := redis.NewClient(&redis.Options{Addr: server.Addr})
-			t.Cleanup(func() { _ = c.Close() })
-			engine, r := newScripted(c, Policy{}.filled(), keyspace{"evenkeel"}), simple("o")
+			place := single(t, kind)
+			c, engine, r := place.client, place.engine(Policy{}.filled()), simple("o")
 			acquire := func(id ID, touch bool) {
 				t.Helper()
 				got, err := engine.acquire(t.Context(), 0, &acquisition{Request: &r, id: id, instance: "i", touch: touch, hints: none(&r)})
@@ -47,7 +45,7 @@ func TestHeld_expires(t *testing.T) {
 			}
 			acquire("498808.a", true)
 			acquire("498808.b", false)
-			key := "evenkeel:2:{o}:held:498808"
+			key := "test:2:{o}:held:498808"
 			if ttl := c.PTTL(t.Context(), key).Val(); ttl < 2*time.Hour-time.Minute || ttl > 2*time.Hour {
 				t.Errorf("they expire after %v, want 2 h", ttl)
 			}
@@ -58,7 +56,7 @@ func TestHeld_expires(t *testing.T) {
 			if all := c.HKeys(t.Context(), key).Val(); len(all) != 2 || strings.Join(all, " ") != "- 498808.b" && strings.Join(all, " ") != "498808.b -" {
 				t.Errorf("there are %q, want the one that is open, and -", all)
 			}
-			for _, key := range c.Keys(t.Context(), "evenkeel:2:{o}:*").Val() {
+			for _, key := range c.Keys(t.Context(), "test:2:{o}:*").Val() {
 				if c.PTTL(t.Context(), key).Val() < 0 {
 					t.Errorf("%s does not expire", key)
 				}
@@ -97,11 +95,9 @@ func TestTouch_everyHour(t *testing.T) {
 // TestHeld_orNothing: where another's value is in the place of one of the keys,
 // nothing is reserved, and nobody counts as on his way.
 func TestHeld_orNothing(t *testing.T) {
-	server := servertest.Single(t, servertest.Redis)
-	c := redis.NewClient(&redis.Options{Addr: server.Addr})
-	t.Cleanup(func() { _ = c.Close() })
-	engine, r, ctx := newScripted(c, Policy{}.filled(), keyspace{"evenkeel"}), simple("o"), t.Context()
-	held, fly := "evenkeel:2:{o}:held:0", "evenkeel:2:{o}:fly:api/messages/opus"
+	place := single(t, servertest.Redis)
+	c, engine, r, ctx := place.client, place.engine(Policy{}.filled()), simple("o"), t.Context()
+	held, fly := "test:2:{o}:held:0", "test:2:{o}:fly:api/messages/opus"
 	if got, err := engine.acquire(ctx, 0, &acquisition{Request: &r, id: "first", instance: "i", hints: none(&r)}); err != nil || got.ID == "" {
 		t.Fatal(got, err)
 	}
