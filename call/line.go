@@ -405,7 +405,10 @@ func (m *Memory) told(h *holding) block {
 // hold tells a call that has no turn why, and until when.
 func (m *Memory) hold(now time.Time, h *holding, out queue.Outlook) Decision {
 	l := m.told(h)
-	h.reason, h.until = l.why, l.until
+	h.until = l.until
+	if l.why != HoldTurn {
+		h.reason = l.why
+	}
 	if l.why == HoldRamp {
 		h.until = time.Time{} // its places are for one each; all would come for the same
 	}
@@ -427,7 +430,7 @@ func (m *Memory) hold(now time.Time, h *holding, out queue.Outlook) Decision {
 func (m *Memory) refuse(now time.Time, h *holding) Decision {
 	hold := Hold{Reason: HoldQueue, Refuse: true, Until: now.Add(soonAgain)}
 	if h.gone == queue.TooLate || h.gone == queue.WaitedOut {
-		hold.Reason = m.told(h).why
+		hold.Reason = m.missed(h)
 	}
 	for _, at := range []time.Time{m.told(h).until, m.told(h).again} {
 		if at.After(hold.Until) {
@@ -447,6 +450,15 @@ func (m *Memory) refuse(now time.Time, h *holding) Decision {
 		m.pump(now, h.group)
 	}
 	return Decision{Hold: hold, State: m.state(now, h.lane)}
+}
+
+// missed is what a call waited for that the queue has let go. That others went first is no
+// reason, where it knows of one: calls whose time ends together leave nobody who could be asked.
+func (m *Memory) missed(h *holding) HoldReason {
+	if why := m.told(h).why; why != HoldTurn {
+		return why
+	}
+	return cmp.Or(h.reason, HoldTurn)
 }
 
 // soonAgain is when a caller who is refused may ask again if nothing better is

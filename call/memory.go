@@ -105,7 +105,7 @@ type holding struct {
 	strand string // the queue's lane
 
 	entered bool         // the queue
-	reason  HoldReason   // why it was last told to wait
+	reason  HoldReason   // why it was last told to wait, other than that others go first
 	gone    queue.Reason // the queue has let it go
 	again   bool         // others have taken its turn back
 	listed  bool         // stands in a list for money, and keeps its place there

@@ -213,7 +213,7 @@ func (m *Memory) Deny(now time.Time, t Ticket, d Denial) Decision {
 	m.book.Hear(now, f.grant.book, d.News)
 	delete(m.flights, t.ID)
 	f.landed = true
-	h := &holding{need: f.need, lane: f.lane, turn: f, again: true}
+	h := &holding{need: f.need, lane: f.lane, turn: f, again: true, reason: d.Reason}
 	m.held[f.need.Call] = h
 	placed := f.grant.free && !f.grant.ticket.Probe
 	m.undo(now, h)

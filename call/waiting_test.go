@@ -236,3 +236,48 @@ func TestMemory_rampIsNoHerd(t *testing.T) {
 		}
 	}
 }
+
+// Calls whose time ends for all at once are told what they waited for, though
+// nobody is left to ask whether it still holds them back.
+func TestMemory_leftTogether(t *testing.T) {
+	d := newOffice(t, MemoryConfig{Limits: Limits{Fixed: true}, Concurrency: Concurrency{Max: 1, Fixed: true}})
+	d.mustAdmit(d.need()) // the place is taken
+	var waiting []Need
+	for range 3 {
+		n := d.need()
+		n.Deadline = d.now.Add(30 * time.Second)
+		waiting = append(waiting, n)
+		if x := d.admit(n); x.Hold.Reason != HoldSlot {
+			t.Fatalf("waits for %v, want a place", x.Hold.Reason)
+		}
+	}
+	d.now = d.now.Add(30 * time.Second)
+	for i, n := range waiting {
+		if x := d.admit(n); !x.Hold.Refuse || x.Hold.Reason != HoldSlot {
+			t.Errorf("call %d: refused %v for %v, want for the place", i, x.Hold.Refuse, x.Hold.Reason)
+		}
+	}
+}
+
+// A call whose time ends while it waits behind one that asks the others is told
+// what it was told before: the turn is no reason.
+func TestShared_leftBehindOneThatAsks(t *testing.T) {
+	d := newOffice(t, MemoryConfig{Limits: Limits{Fixed: true}, Shared: true})
+	asker, behind := d.need(), d.need()
+	asker.Deadline, behind.Deadline = d.now.Add(time.Hour), d.now.Add(30*time.Second)
+	tk := d.mustAdmit(asker)
+	until := d.now.Add(29 * time.Second)
+	d.Deny(d.now, tk, Denial{Reason: HoldBreaker, Until: until})
+	if x := d.admit(behind); x.Hold.Reason != HoldBreaker {
+		t.Fatalf("waits for %v, want the breaker", x.Hold.Reason)
+	}
+	d.now = until
+	d.mustAdmit(asker) // asks, and gets no answer yet
+	if x := d.admit(behind); x.Hold.Reason != HoldTurn {
+		t.Fatalf("waits for %v, want its turn", x.Hold.Reason)
+	}
+	d.now = behind.Deadline
+	if x := d.admit(behind); !x.Hold.Refuse || x.Hold.Reason != HoldBreaker {
+		t.Errorf("refused %v for %v, want for the breaker", x.Hold.Refuse, x.Hold.Reason)
+	}
+}
