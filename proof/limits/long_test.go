@@ -6,7 +6,10 @@ import "time"
 
 const (
 	workers = 200
-	length  = 15 * time.Minute
+
+	// What is lost once, when a run begins and when it ends, is up to ten seconds
+	// of rate: of a quarter of an hour that is the one in a hundred that is allowed.
+	length = 30 * time.Minute
 
 	// An output bucket that was found empty is tried again when it should have
 	// refilled; if somebody else has taken that, one attempt finds out.

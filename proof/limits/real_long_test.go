@@ -8,7 +8,7 @@ import "time"
 // much of a minute as that is of the 18 s of the virtual runs.
 const (
 	realWorkers = 200
-	usedFor     = 7 * time.Minute
+	usedFor     = 10 * time.Minute // so that the seconds at its ends count little
 	learnedBy   = time.Minute
 	realUsed    = 0.99
 	realLearned = 0.97
@@ -24,7 +24,7 @@ const (
 	othersSeen  = 10 * time.Second
 	othersUntil = 105 * time.Second
 	othersEnd   = 2 * time.Minute
-	othersFew   = 0
+	othersFew   = 1 // of some fifty attempts
 	othersLate  = 0
 	othersLeave = 0.45 // strangers call at random: they take up to 45 %
 )
