@@ -165,8 +165,14 @@ func TestOutage_rehearsedLateReturn(t *testing.T) {
 func each(t *testing.T, take taking, most mosting) {
 	for _, o := range outages() {
 		t.Run(o.String(), func(t *testing.T) {
+			sum, n := 0.0, 0
 			for seed := range uint64(rehearsals) {
-				rehearse(t, o, seed, take, most)
+				if share, told := rehearse(t, o, seed, take, most); told {
+					sum, n = sum+share, n+1
+				}
+			}
+			if n >= 10 && sum < 0.70*float64(n) {
+				t.Errorf("while the store was lost %.1f %% of the limit were used on average, want 70", 100*sum/float64(n))
 			}
 		})
 	}
@@ -210,8 +216,9 @@ func (o outage) String() string {
 	return fmt.Sprintf("%s for %v, %g of answers lost besides, %d at a time", o.state, o.lasts, o.hiccups, o.workers)
 }
 
-// rehearse plays an outage.
-func rehearse(t *testing.T, o outage, seed uint64, take taking, most mosting) {
+// rehearse plays an outage, and tells which share of the limit was used while the
+// store was lost, if that was for long and all was wanted.
+func rehearse(t *testing.T, o outage, seed uint64, take taking, most mosting) (share float64, told bool) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		random := rand.New(rand.NewPCG(seed, 1))
@@ -266,15 +273,17 @@ func rehearse(t *testing.T, o outage, seed uint64, take taking, most mosting) {
 		// What was granted on top before, for answers that were lost, is not granted again.
 		want := 0.70
 		if o.hiccups > 0 {
-			want = 0.65 // a share that begins because of a single answer begins with little
+			want = 0.55 // a share that begins because of a single answer begins with little: 0.60 was seen, once in a hundred times
 		}
-		if share := f.share(lost, back) + debt/f.perSecond()/o.lasts.Seconds(); o.lasts >= 5*time.Second && share < want {
+		share, told = f.share(lost, back)+debt/f.perSecond()/o.lasts.Seconds(), o.lasts >= 5*time.Second
+		if told && share < want {
 			t.Errorf("seed %d: while the store was lost %.1f %% of the limit were used, want %.0f", seed, 100*share, 100*want)
 		}
 		if share := f.share(back.Add(5*time.Second), back.Add(12*time.Second)); o.deaf == 0 && share < 0.9 {
 			t.Errorf("seed %d: five seconds after it was back %.0f %% of the limit are used, want all", seed, 100*share)
 		}
 	})
+	return share, told
 }
 
 func (r *rehearsal) deafen(name string) {
