@@ -222,14 +222,11 @@ func routeOf(n Need) limit.Route {
 // pump gives turns to calls of a group, and wakes those who got one, those who
 // may wait no longer, and the one that must ask again.
 func (m *Memory) pump(now time.Time, group string) queue.Outlook {
-	if l := m.lines[group]; l != nil { // it is found out anew
-		l.all = block{}
-		clear(l.strands)
-	}
+	m.lines[group].renew()
 	out := m.queue.Next(now, group, func(t queue.Turn) queue.Answer { return m.try(now, t) })
 	for _, left := range m.queue.Left() {
 		if h := m.held[ID(left.ID)]; h != nil {
-			h.gone = left.Reason
+			h.gone, h.reason = left.Reason, m.missed(h)
 			h.rouse()
 		}
 	}
@@ -278,37 +275,6 @@ func (m *Memory) news(now time.Time, l *lane) {
 		m.pump(now, g)
 		return true, false
 	})
-}
-
-// line is what those who wait in a group were told in the last pump.
-type line struct {
-	all     block
-	strands map[string]block
-}
-
-// block is what holds calls back.
-type block struct {
-	why   HoldReason
-	until time.Time // before which none of them can go; zero if that depends on the call
-	again time.Time // when the one that was asked could; zero if unknown
-}
-
-// blocks notes what holds back a call, and all of its group or those of its
-// strand with it.
-func (m *Memory) blocks(h *holding, whom queue.Extent, b block) {
-	l := m.lines[h.group]
-	if l == nil {
-		l = new(line)
-		m.lines[h.group] = l
-	}
-	if whom == queue.Everyone {
-		l.all = b
-		return
-	}
-	if l.strands == nil {
-		l.strands = make(map[string]block)
-	}
-	l.strands[h.strand] = b
 }
 
 // try takes everything that the call whose turn it is needs, or nothing.
@@ -389,19 +355,6 @@ func (m *Memory) undo(now time.Time, h *holding) {
 	h.turn = nil
 }
 
-// told is what holds a call back, as far as is known.
-func (m *Memory) told(h *holding) block {
-	if l := m.lines[h.group]; l != nil {
-		if b, ok := l.strands[h.strand]; ok {
-			return b
-		}
-		if l.all.why != HoldNone {
-			return l.all
-		}
-	}
-	return block{why: HoldTurn}
-}
-
 // hold tells a call that has no turn why, and until when.
 func (m *Memory) hold(now time.Time, h *holding, out queue.Outlook) Decision {
 	l := m.told(h)
@@ -429,10 +382,12 @@ func (m *Memory) hold(now time.Time, h *holding, out queue.Outlook) Decision {
 // who still wait can be served.
 func (m *Memory) refuse(now time.Time, h *holding) Decision {
 	hold := Hold{Reason: HoldQueue, Refuse: true, Until: now.Add(soonAgain)}
+	told := m.told(h)
 	if h.gone == queue.TooLate || h.gone == queue.WaitedOut {
-		hold.Reason = m.missed(h)
+		hold.Reason = cmp.Or(h.reason, told.why)
 	}
-	for _, at := range []time.Time{m.told(h).until, m.told(h).again} {
+	shut, _ := h.lane.closedBefore(now)
+	for _, at := range []time.Time{told.until, told.again, now.Add(shut)} {
 		if at.After(hold.Until) {
 			hold.Until = at
 		}
@@ -450,15 +405,6 @@ func (m *Memory) refuse(now time.Time, h *holding) Decision {
 		m.pump(now, h.group)
 	}
 	return Decision{Hold: hold, State: m.state(now, h.lane)}
-}
-
-// missed is what a call waited for that the queue has let go. That others went first is no
-// reason, where it knows of one: calls whose time ends together leave nobody who could be asked.
-func (m *Memory) missed(h *holding) HoldReason {
-	if why := m.told(h).why; why != HoldTurn {
-		return why
-	}
-	return cmp.Or(h.reason, HoldTurn)
 }
 
 // soonAgain is when a caller who is refused may ask again if nothing better is

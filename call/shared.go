@@ -130,7 +130,6 @@ func (m *Memory) shut(now time.Time, h *holding) (queue.Answer, bool) {
 		return a, true
 	}
 	if g.asking >= g.width {
-		m.blocks(h, queue.OneLane, block{why: HoldTurn})
 		return queue.Answer{Sooner: true, Blocks: queue.OneLane}, true
 	}
 	return queue.Answer{}, false
@@ -213,7 +212,10 @@ func (m *Memory) Deny(now time.Time, t Ticket, d Denial) Decision {
 	m.book.Hear(now, f.grant.book, d.News)
 	delete(m.flights, t.ID)
 	f.landed = true
-	h := &holding{need: f.need, lane: f.lane, turn: f, again: true, reason: d.Reason}
+	h := &holding{need: f.need, lane: f.lane, turn: f, again: true}
+	if d.Reason != HoldTurn {
+		h.reason = d.Reason
+	}
 	m.held[f.need.Call] = h
 	placed := f.grant.free && !f.grant.ticket.Probe
 	m.undo(now, h)

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evenkeel-dev/evenkeel/breaker"
 	"github.com/evenkeel-dev/evenkeel/claude"
 )
 
@@ -279,5 +280,127 @@ func TestShared_leftBehindOneThatAsks(t *testing.T) {
 	d.now = behind.Deadline
 	if x := d.admit(behind); !x.Hold.Refuse || x.Hold.Reason != HoldBreaker {
 		t.Errorf("refused %v for %v, want for the breaker", x.Hold.Refuse, x.Hold.Reason)
+	}
+}
+
+// A call that sleeps since the breaker was open, and is held back by something
+// else by the time it leaves, is told of that.
+func TestMemory_leftForWhatHasComeSince(t *testing.T) {
+	for _, c := range []struct {
+		want HoldReason
+		cfg  MemoryConfig
+	}{
+		{HoldSlot, MemoryConfig{Limits: Limits{Fixed: true}, Concurrency: Concurrency{Max: 1, Fixed: true}}},
+		{HoldLimit, MemoryConfig{Limits: Limits{Fixed: true, Models: map[string]Rates{"*": {RPM: 1}}}}},
+	} {
+		t.Run(c.want.String(), func(t *testing.T) {
+			d := newOffice(t, c.cfg)
+			first, second := d.need(), d.need()
+			first.Caller.Own, second.Caller.Own = true, true
+			first.Deadline, second.Deadline = d.now.Add(time.Hour), d.now.Add(90*time.Second)
+			l := d.lane(first.Key)
+			for range 20 {
+				l.breaker.Count(d.now, breaker.Failure)
+			}
+			for _, n := range []Need{first, second} {
+				if x := d.admit(n); x.Hold.Reason != HoldBreaker {
+					t.Fatalf("waits for %v, want the breaker", x.Hold.Reason)
+				}
+			}
+			d.now = d.now.Add(10 * time.Second)
+			l.breaker.Reset(d.now)
+			d.news(d.now, l)
+			d.mustAdmit(first) // has all that there is, and keeps it
+			d.now = second.Deadline
+			if x := d.admit(second); !x.Hold.Refuse || x.Hold.Reason != c.want {
+				t.Errorf("refused %v for %v, want for %v", x.Hold.Refuse, x.Hold.Reason, c.want)
+			}
+		})
+	}
+}
+
+// The last of a lane that the breaker holds back is told of that, though another
+// lane of its group is asked in the moment in which it leaves, and lacks a limit.
+func TestMemory_leftBesideAnotherLane(t *testing.T) {
+	d := newOffice(t, MemoryConfig{
+		Limits:  Limits{Fixed: true, Models: map[string]Rates{"*": {RPM: 1}}},
+		Breaker: BreakerConfig{OpenFor: 10 * time.Second, ProbeEvery: -1, Probes: 1},
+	})
+	probe, held, other := d.need(), d.need(), d.need()
+	for _, n := range []*Need{&probe, &held, &other} {
+		n.Caller.Own = true
+		n.Deadline = d.now.Add(time.Hour)
+	}
+	other.Key.Upstream = "another"
+	for range 20 {
+		d.lane(held.Key).breaker.Count(d.now, breaker.Failure)
+	}
+	d.now = d.now.Add(10 * time.Second)
+	d.mustAdmit(probe) // takes the one request of this minute, too
+	held.Deadline = d.now.Add(3 * time.Second)
+	for _, w := range []struct {
+		Need
+		HoldReason
+	}{{held, HoldBreaker}, {other, HoldLimit}} {
+		if x := d.admit(w.Need); x.Hold.Reason != w.HoldReason {
+			t.Fatalf("waits for %v, want %v", x.Hold.Reason, w.HoldReason)
+		}
+	}
+	d.now = held.Deadline
+	if x := d.admit(held); !x.Hold.Refuse || x.Hold.Reason != HoldBreaker {
+		t.Errorf("refused %v for %v, want for the breaker", x.Hold.Refuse, x.Hold.Reason)
+	}
+}
+
+// The same where others keep the limit: only the first hears from them.
+func TestShared_leftForWhatHasComeSince(t *testing.T) {
+	d := newOffice(t, MemoryConfig{Limits: Limits{Fixed: true}, Shared: true})
+	asker, behind := d.need(), d.need()
+	asker.Deadline, behind.Deadline = d.now.Add(time.Hour), d.now.Add(time.Minute)
+	asker.Arrived = d.now.Add(-time.Hour) // it is always next
+	asks := func(why HoldReason, wait time.Duration) {
+		d.Deny(d.now, d.mustAdmit(asker), Denial{Reason: why, Until: d.now.Add(wait)})
+	}
+	asks(HoldBreaker, 20*time.Second)
+	if x := d.admit(behind); x.Hold.Reason != HoldBreaker {
+		t.Fatalf("waits for %v, want the breaker", x.Hold.Reason)
+	}
+	for d.now = d.now.Add(20 * time.Second); d.now.Before(behind.Deadline); d.now = d.now.Add(time.Second) {
+		asks(HoldLimit, time.Second)
+	}
+	d.mustAdmit(asker)
+	if x := d.admit(behind); !x.Hold.Refuse || x.Hold.Reason != HoldLimit {
+		t.Errorf("refused %v for %v, want for the limit", x.Hold.Refuse, x.Hold.Reason)
+	}
+}
+
+// A call whose time ends while others refuse it is told what they said.
+func TestShared_leftWhenDenied(t *testing.T) {
+	d := newOffice(t, MemoryConfig{Limits: Limits{Fixed: true}, Shared: true})
+	n := d.need()
+	n.Deadline = d.now.Add(time.Second)
+	tk := d.mustAdmit(n)
+	d.now = n.Deadline
+	x := d.Deny(d.now, tk, Denial{Reason: HoldPause, Until: d.now.Add(time.Minute)})
+	if !x.Hold.Refuse || x.Hold.Reason != HoldPause {
+		t.Errorf("refused %v for %v, want for the pause", x.Hold.Refuse, x.Hold.Reason)
+	}
+}
+
+// A call that waited for its own place in the ramp of the others, and then for one that asks, is told of the ramp.
+func TestShared_leftAfterItsPlace(t *testing.T) {
+	d := newOffice(t, MemoryConfig{Limits: Limits{Fixed: true}, Shared: true})
+	asker, n := d.need(), d.need()
+	asker.Arrived, asker.Deadline, n.Deadline = d.now.Add(-time.Hour), d.now.Add(time.Hour), d.now.Add(time.Minute)
+	d.Deny(d.now, d.mustAdmit(n), Denial{Reason: HoldRamp, Until: d.now.Add(10 * time.Second)})
+	d.Deny(d.now, d.mustAdmit(asker), Denial{Reason: HoldTurn, Until: d.now.Add(10 * time.Second)})
+	d.now = d.now.Add(10 * time.Second)
+	d.mustAdmit(asker)
+	if x := d.admit(n); x.Hold.Reason != HoldTurn {
+		t.Fatalf("waits for %v, want its turn", x.Hold.Reason)
+	}
+	d.now = n.Deadline
+	if x := d.admit(n); !x.Hold.Refuse || x.Hold.Reason != HoldRamp {
+		t.Errorf("refused %v for %v, want for the ramp", x.Hold.Refuse, x.Hold.Reason)
 	}
 }

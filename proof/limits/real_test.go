@@ -90,8 +90,9 @@ func overdrawn(all []sim.Attempt, s scene) (most float64) {
 
 // Measured against rate · time + burst, what is lost when a run begins (nothing
 // is produced before the first token) and left when it ends counts in full; of
-// output it is two to five seconds of rate, for waves of answers that begin and
-// end together and what is kept back once others are suspected.
+// output it is two to five seconds of rate: for waves of answers that begin and
+// end together, and for headroom, since output that comes faster than expected
+// looks like others who take some.
 
 // TestReal_configuredLimitsAreUsed: with limits that are configured, demand of
 // twice as much uses 99 % of what the API allows, and one attempt in two
