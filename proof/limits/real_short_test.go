@@ -20,16 +20,16 @@ const (
 
 var usedTempo = tempo{faster: 12, shorter: 15, burst: 2 * time.Second}
 
-// A client that nobody knows of. In three seconds nothing can be said of what it
-// leaves.
+// A client that nobody knows of. It takes a bucket of fifteen requests before an
+// answer can tell: those who have been let in by then are answered 429.
 const (
 	othersFrom  = 2 * time.Second
-	othersSeen  = 1500 * time.Millisecond
-	othersUntil = 5 * time.Second
-	othersEnd   = 5 * time.Second
-	othersFew   = 4
-	othersLate  = 4
-	othersLeave = 0.0
+	othersSeen  = 4 * time.Second
+	othersUntil = 9 * time.Second
+	othersEnd   = 9 * time.Second
+	othersFew   = 14
+	othersLate  = 6
+	othersLeave = 0.15
 )
 
 var othersTempo = usedTempo
